@@ -237,7 +237,12 @@ fn fits(text: &str) -> bool {
     text.len() < MAX_PATH_BYTES && !text.contains('\0')
 }
 
-fn check_path(path: &str) -> Result<(), String> {
+/// Checks that a path leads to a place below its folder.
+///
+/// # Errors
+///
+/// A message with the path, whose characters are visible.
+pub fn check_path(path: &str) -> Result<(), String> {
     let is_name = |name| !matches!(name, "" | "." | "..");
     let is_path = fits(path) && path.split('/').all(is_name);
     if is_path { Ok(()) } else { Err(problem(path, "is not a path in a workspace")) }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use runner_files::open_folder;
 use runner_model::Digest;
+use runner_model::tree::check_path;
 use runner_model::workspace::{EntryKind, TreeEntry};
 use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
 
@@ -18,8 +19,6 @@ use crate::fs::quota::shorten_path;
 pub(super) const PERMISSIONS: u32 = 0o777;
 /// The owner can always read a file, to copy it for a guest.
 pub(super) const OWNER_READS: u32 = 0o400;
-/// Longest name of a file that systems accept.
-const MAX_NAME_BYTES: usize = 255;
 
 /// The changes that an attempt has left in its workspace, and the files that take the place of some of it.
 #[derive(Debug)]
@@ -109,7 +108,8 @@ impl Base {
                 let path = shorten_path(&entry.path);
                 io::Error::new(ErrorKind::InvalidData, format!("invalid entry `{path}`"))
             };
-            let parent = *known.get(parent).filter(|_| is_name(name)).ok_or_else(invalid)?;
+            check_path(&entry.path).map_err(io::Error::other)?;
+            let parent = *known.get(parent).ok_or_else(invalid)?;
             if base.folders[parent].entries.last().is_some_and(|(last, _)| **last >= *name) {
                 return Err(invalid());
             }
@@ -204,11 +204,6 @@ impl BaseFolder {
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.entries.binary_search_by(|(known, _)| (**known).cmp(name)).ok()
     }
-}
-
-/// Returns whether a name stays in its folder.
-fn is_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains(['/', '\0'])
 }
 
 pub(super) fn is_executable(mode: u32) -> bool {

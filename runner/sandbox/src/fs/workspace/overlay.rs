@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 
 use runner_files::open_folder;
 use runner_model::Digest;
+use runner_model::tree::check_path;
 use runner_model::workspace::{Change, ChangeKind, EntryKind, TreeEntry, read_base};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ use crate::fs::quota::shorten_path;
 
 impl Tree {
     /// Makes the changes of an overlay, all beneath the workspace and without following links: the
-    /// paths are those of a guest. `check` is called for each of them. Blocks.
+    /// paths are those of a guest, or lies of its worker. `check` is called for each of them. Blocks.
     pub(super) fn apply(
         &self,
         overlay: &Overlay,
@@ -24,6 +25,11 @@ impl Tree {
         let lines = overlay.changes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let changes: Vec<Change<'_>> =
             lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
+        // `..` would lead to this attempt's private folder, which `make_way` would empty.
+        let is_invalid = changes.iter().find_map(|change| check_path(&change.path).err());
+        if let Some(problem) = is_invalid {
+            return Err(io::Error::new(ErrorKind::InvalidData, problem).into());
+        }
         let mut contents = overlay.contents.as_deref().map(File::open).transpose()?;
         // What is in a folder has a path that comes after that of the folder.
         for change in changes.iter().rev().filter(|change| change.change == ChangeKind::Removed) {
@@ -189,4 +195,37 @@ fn split(path: &str) -> (&str, &str) {
 
 fn at_path(path: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{}`: {error}", shorten_path(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Overlay, Tree};
+
+    #[test]
+    fn changes_out_of_the_workspace_are_refused() {
+        for path in ["..", ".", "", "a/..", "a/../..", "/a", "a//b", "a/./b"] {
+            for kind in [r#""added","kind":"folder""#, r#""removed","kind":"file""#] {
+                let private = tempfile::tempdir().unwrap();
+                fs::write(private.path().join("kept"), "").unwrap();
+                // The change before it makes the folder that the path leads through.
+                let changes = format!(
+                    "{{\"path\":\"a\",\"change\":\"added\",\"kind\":\"folder\"}}\n\
+                     {{\"path\":\"{path}\",\"change\":{kind}}}\n"
+                );
+                let overlay = Overlay {
+                    changes: changes.into_bytes(),
+                    contents: None,
+                    replaced: Vec::new(),
+                    files: Vec::new(),
+                    blobs: private.path().to_owned(),
+                };
+                let refused = Tree::create(private.path(), None, Some(&overlay), || Ok(()));
+                assert!(private.path().join("kept").exists(), "{path}");
+                let problem = format!("`{path}` is not a path in a workspace");
+                assert_eq!(refused.unwrap_err().to_string(), problem);
+            }
+        }
+    }
 }
