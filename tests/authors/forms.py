@@ -16,7 +16,7 @@ for file in sorted((root / "plugins/agent/fixtures").iterdir()):
     # The module has no part in the other API, nor in errors, after which answers go back in another form.
     if "next" not in fixture or "config" in fixture or not all("choices" in answer for answer in answers):
         continue
-    conversation, reached = Conversation([]), []
+    conversation, reached = Conversation(fixture.get("given", [{"role": "user", "content": "hi"}])), []
     for answer in answers:
         for call in conversation.add_answer(answer["choices"][0]["message"]):
             if call.name in ("read", "list") and call.arguments is not None:
@@ -24,9 +24,9 @@ for file in sorted((root / "plugins/agent/fixtures").iterdir()):
                 reached.append({"name": call.name, "input": call.arguments})
             else:
                 # The template has errors in other words.
-                content = fixture["next"][len(conversation.messages)]["content"]
+                content = fixture["next"][len(conversation.messages) - 1]["content"]
             conversation.add_result(call, content)
     assert reached == fixture["calls"], (file.name, reached)
-    assert conversation.messages == fixture["next"], (file.name, conversation.messages)
+    assert conversation.messages[1:] == fixture["next"], (file.name, conversation.messages)
     count += 1
 assert count > 20, count

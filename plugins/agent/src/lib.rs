@@ -83,7 +83,7 @@ impl Session {
     fn new(config: Config, input: Input, seed: u32) -> Result<Self> {
         let Config { chat, max_turns, max_result, context } = config;
         let reader = Reader::new(&chat);
-        let offers = Offers::new(tools::list(), chat.accepts_any_root());
+        let offers = Offers::new(tools::list());
         let mut conversation = Conversation::new(chat, input, seed)?;
         conversation.offer(offers.definitions());
         Ok(Self {
@@ -152,8 +152,8 @@ impl Session {
     /// Returns the end of the agent if this answer is its last one.
     fn ended(&self, answer: &Answer, calls: &[Call]) -> Option<Ended> {
         let ended = answer.ended();
-        let is_whole = !matches!(ended, Ended::Context | Ended::Refused);
-        if is_whole && (!calls.is_empty() || answer.is_paused()) {
+        // The last call of a cut answer may be cut, too, and still be valid.
+        if ended == Ended::Done && (!calls.is_empty() || answer.is_paused()) {
             (self.turns == self.max_turns).then_some(Ended::Turns)
         } else {
             Some(ended)

@@ -1,20 +1,20 @@
 //! [`Offers`], the tools as the model sees them.
 
 use chat_model::bound::{MAX_HANDOVER, length};
-use chat_model::{Call, Definition, shown};
+use chat_model::{Call, Definition, MAX_NAME, accepted_name, shown};
 use runner_sdk::tools::{self, Tool, ToolError, ToolErrorKind};
 use serde_json::{Map, Value, json};
 
 use crate::refused;
 
-/// Maximum characters of a name. OpenAI refuses longer ones.
-const MAX_NAME: usize = 64;
+/// Keys that OpenAI or Anthropic refuse at the root of a schema.
+const NOT_AT_ROOT: &[&str] = &["allOf", "anyOf", "const", "enum", "not", "oneOf"];
 
 /// The tools that a model may call.
 pub(crate) struct Offers(Vec<Offer>);
 
 struct Offer {
-    /// The tool's name for the model: OpenAI accepts ASCII letters, digits, `_` and `-`.
+    /// The tool's name for the model.
     name: String,
     tool: Tool,
     parameters: Value,
@@ -23,12 +23,11 @@ struct Offer {
 }
 
 impl Offers {
-    /// `any_root` is whether the server accepts each schema whose type is an object.
-    pub(crate) fn new(tools: Vec<Tool>, any_root: bool) -> Self {
+    pub(crate) fn new(tools: Vec<Tool>) -> Self {
         let mut offers: Vec<Offer> = Vec::new();
         for tool in tools {
             let name = free_name(&tool.name, &offers);
-            let (parameters, is_wrapped) = parameters(tool.input_schema.as_ref(), any_root);
+            let (parameters, is_wrapped) = parameters(tool.input_schema.as_ref());
             offers.push(Offer { name, tool, parameters, is_wrapped });
         }
         Self(offers)
@@ -84,9 +83,7 @@ impl Offers {
 
 /// Returns the name of a tool for the model, which no other tool has.
 fn free_name(name: &str, offers: &[Offer]) -> String {
-    let is_accepted = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
-    let letters = name.chars().map(|letter| if is_accepted(letter) { letter } else { '_' });
-    let mapped: String = letters.take(MAX_NAME).collect();
+    let mapped = accepted_name(name);
     let is_free = |name: &String| offers.iter().all(|offer| offer.name != *name);
     let numbered = (2_u32..).map(|number| {
         let end = format!("_{number}");
@@ -96,16 +93,17 @@ fn free_name(name: &str, offers: &[Offer]) -> String {
 }
 
 /// Returns the schema of a tool's arguments, and whether the input is in their key `input`.
-fn parameters(schema: Option<&Value>, any_root: bool) -> (Value, bool) {
+fn parameters(schema: Option<&Value>) -> (Value, bool) {
     let mut schema = match schema {
         Some(Value::Object(schema)) => schema.clone(),
         _ => Map::from_iter([("type".to_owned(), json!("object"))]),
     };
     // Some servers refuse this key.
     schema.remove("$schema");
-    let is_plain = |key: &str| any_root || !schema.contains_key(key);
-    let is_accepted = ["allOf", "anyOf", "oneOf"].into_iter().all(is_plain);
-    if is_accepted && schema.get("type").is_some_and(|kind| kind == "object") {
+    let is_object = schema.get("type").is_some_and(|kind| kind == "object");
+    if is_object && !NOT_AT_ROOT.iter().any(|key| schema.contains_key(*key)) {
+        // OpenAI refuses an object without this key.
+        schema.entry("properties").or_insert_with(|| json!({}));
         return (schema.into(), false);
     }
     let mut parameters = json!({"type": "object", "required": ["input"]});

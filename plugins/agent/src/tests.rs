@@ -81,7 +81,8 @@ fn model_calls_tools_until_it_answers() {
     assert_eq!(calls.progress, [(None, "turn 1".to_owned()), (None, "turn 2".to_owned())]);
 
     let function = json!({
-        "name": "echo", "description": "Returns its input", "parameters": {"type": "object"}
+        "name": "echo", "description": "Returns its input",
+        "parameters": {"type": "object", "properties": {}}
     });
     let first = body(&calls.requests[0]);
     assert_eq!(first["tools"], json!([{"type": "function", "function": function}]));
@@ -176,12 +177,13 @@ fn schemas_of_tools_become_objects() {
     };
     let object = json!({"$schema": "s", "type": "object", "required": ["a"]});
     let any = json!({"$defs": {"A": {"type": "string"}}, "$ref": "#/$defs/A"});
+    let either = json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
     let host = host(vec![
         calling(&[("object", r#"{"a": 1}"#), ("any", r#"{"input": "x"}"#), ("any", r#""y""#)]),
         text("done"),
     ]);
-    let (reply, calls) =
-        run(host.listed_tool(tool("object", object), Ok).listed_tool(tool("any", any), Ok));
+    let host = host.listed_tool(tool("object", object), Ok).listed_tool(tool("any", any), Ok);
+    let (reply, calls) = run(host.listed_tool(tool("either", either.clone()), Ok));
     reply.unwrap();
     let inputs: Vec<_> = calls.tools.iter().map(|(_, input)| input.clone()).collect();
     assert_eq!(inputs, [json!({"a": 1}), json!("x")]);
@@ -190,7 +192,9 @@ fn schemas_of_tools_become_objects() {
     assert!(results(&calls)[2].contains("are a text: they must be an object"));
     let tools = body(&calls.requests[0])["tools"].clone();
     let parameters = |index: usize| tools[index]["function"]["parameters"].clone();
-    assert_eq!(parameters(0), json!({"type": "object", "required": ["a"]}));
+    // OpenAI refuses an object without `properties`, and combinations at the root.
+    assert_eq!(parameters(0), json!({"type": "object", "required": ["a"], "properties": {}}));
+    assert_eq!(parameters(2)["properties"], json!({"input": either}));
     assert_eq!(
         parameters(1),
         json!({
@@ -341,6 +345,23 @@ fn configuration_is_that_of_chat_with_bounds() {
         assert_eq!(error.kind, ErrorKind::InvalidConfig, "{error}");
         assert!(error.message.contains(names), "{error}");
     }
+}
+
+#[test]
+fn blank_result_goes_to_anthropic_without_content() {
+    let used = json!({"type": "tool_use", "id": "t", "name": "blank", "input": {}});
+    let said = json!({"type": "text", "text": "done"});
+    let answers = [used, said].map(|block| {
+        Ok(Response::new(200)
+            .with_json(&json!({"content": [block], "stop_reason": "end_turn"}))
+            .unwrap())
+    });
+    let host = Host::new().responses(answers).tool("blank", "Prints a line", |_| Ok(json!("\n")));
+    let config = json!({"api": "anthropic", "model": "m", "api_key_secret": ""});
+    let (reply, calls) = host.run_recorded::<Agent>(json!("hi"), config);
+    assert_eq!(reply.unwrap().output().unwrap(), "done");
+    let result = json!({"type": "tool_result", "tool_use_id": "t"});
+    assert_eq!(body(&calls.requests[1])["messages"][2]["content"], json!([result]));
 }
 
 #[test]

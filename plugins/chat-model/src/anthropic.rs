@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Ids, read_arguments};
+use crate::call::{Call, Ids, accepted_name, read_arguments};
 use crate::content;
 
 /// Version of the API.
@@ -95,28 +95,46 @@ pub(crate) fn reasoning(message: &Value) -> String {
     blocks(message).filter_map(|block| block["thinking"].as_str()).collect()
 }
 
-/// Returns an answer's message for the next request: its blocks as they came, with their signatures. Calls get ids and inputs
-/// that the server accepts, and empty texts, which it refuses, are left out.
-pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Value {
+/// Returns an answer's message for the next request: its blocks as they came, with their signatures. Calls get ids, names and inputs
+/// that the server accepts, and blank texts, which it refuses, are left out. `None` if only reasoning is left: the server refuses
+/// such a message, too.
+pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Option<Value> {
     let mut calls = calls.iter();
-    let is_empty =
-        |block: &Value| block["type"] == "text" && block["text"].as_str().is_none_or(str::is_empty);
-    let blocks = blocks(message).filter(|block| !is_empty(block)).map(|block| {
+    let blocks = blocks(message).filter(|block| !is_blank(block)).map(|block| {
         let mut block = block.clone();
         if block["type"] == "tool_use"
             && let Some(call) = calls.next()
         {
             block["id"] = call.id.as_str().into();
+            block["name"] = accepted_name(&call.name).into();
             block["input"] = call.arguments.clone().unwrap_or_else(|_| Map::new()).into();
         }
         block
     });
-    json!({"role": "assistant", "content": blocks.collect::<Value>()})
+    let blocks: Vec<_> = blocks.collect();
+    let is_reasoning = |block: &Value| {
+        ["thinking", "redacted_thinking"].iter().any(|reasoning| block["type"] == *reasoning)
+    };
+    (!blocks.iter().all(is_reasoning)).then(|| json!({"role": "assistant", "content": blocks}))
+}
+
+/// Returns whether a block is a text without a letter.
+fn is_blank(block: &Value) -> bool {
+    block["type"] == "text" && block["text"].as_str().is_none_or(|text| text.trim().is_empty())
+}
+
+/// Returns the block with a result. The server refuses blank texts, and accepts a result without content.
+fn tool_result(id: &str, content: Value) -> Value {
+    let mut block = json!({"type": "tool_result", "tool_use_id": id});
+    if !content.as_str().is_none_or(|text| text.trim().is_empty()) {
+        block["content"] = content;
+    }
+    block
 }
 
 /// Adds the result of a call to the messages.
 pub(crate) fn add_result(messages: &mut Vec<Value>, call: &Call, content: &str, is_error: bool) {
-    let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": content});
+    let mut block = tool_result(&call.id, content.into());
     if is_error {
         block["is_error"] = true.into();
     }

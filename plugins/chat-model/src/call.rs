@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::{loose_json, shown};
 
+/// Longest name of a tool that servers accept.
+pub const MAX_NAME: usize = 64;
+
 /// A call as the model wrote it.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -52,6 +55,15 @@ impl Ids {
         self.made += 1;
         format!("call{:05}", self.made)
     }
+}
+
+/// Returns the name that servers accept: `name`, unless it is empty or long, or has other characters than ASCII letters, digits, `_`
+/// and `-`. Models write such names, and a server that gets one back refuses the whole request.
+pub fn accepted_name(name: &str) -> String {
+    let is_accepted = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let letters = name.chars().map(|letter| if is_accepted(letter) { letter } else { '_' });
+    let accepted: String = letters.take(MAX_NAME).collect();
+    if accepted.is_empty() { "unnamed".to_owned() } else { accepted }
 }
 
 /// Reads arguments. Models leave out an empty object, write `null` for it, or encode it twice.

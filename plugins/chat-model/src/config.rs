@@ -50,13 +50,6 @@ pub struct Config {
     pub(crate) extra: Map<String, Value>,
 }
 
-impl Config {
-    /// Returns whether the schema of a tool may have keys such as `anyOf` at its root, which Anthropic's API refuses.
-    pub fn accepts_any_root(&self) -> bool {
-        self.api != Api::Anthropic
-    }
-}
-
 /// Form of requests and answers.
 #[derive(Deserialize, Serialize, JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]

@@ -161,13 +161,13 @@ impl Conversation {
     /// Adds an answer for the next request. Each of its calls must get a result.
     pub fn add(&mut self, answer: &Answer, calls: &[Call]) {
         let mut message = match self.api {
-            Api::OpenAi => openai::repeated(answer.message(), calls),
+            Api::OpenAi => Some(openai::repeated(answer.message(), calls)),
             Api::Anthropic => anthropic::repeated(answer.message(), calls),
         };
         if !self.has_reasoning {
-            remove_reasoning(&mut message);
+            message.iter_mut().for_each(remove_reasoning);
         }
-        self.messages.push(message);
+        self.messages.extend(message);
         self.earlier = self.results.len();
     }
 

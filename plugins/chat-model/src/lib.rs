@@ -19,7 +19,7 @@ mod usage;
 use runner_sdk::{Reply, Result, log};
 
 pub use answer::{Answer, Reader, content};
-pub use call::Call;
+pub use call::{Call, MAX_NAME, accepted_name};
 pub use config::{Api, Config};
 pub use conversation::{Conversation, Definition, Fit};
 pub use end::Ended;

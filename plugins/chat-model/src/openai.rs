@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Ids, read_arguments};
-
-/// Name of a call that has none, since servers refuse an empty one.
-const UNNAMED: &str = "unnamed";
+use crate::call::{Call, Ids, accepted_name, read_arguments};
 
 /// Returns the calls of a message: `tool_calls`, or the `function_call` of older servers.
 pub(crate) fn calls(message: &Value, ids: &mut Ids) -> Vec<Call> {
@@ -67,9 +64,7 @@ pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Value {
 /// object as text, so these become `{}`. The error of the call has them.
 fn function(raw: &Value, call: &Call) -> Value {
     let mut function = raw.as_object().cloned().unwrap_or_default();
-    if call.name.is_empty() {
-        function.insert("name".to_owned(), UNNAMED.into());
-    }
+    function.insert("name".to_owned(), accepted_name(&call.name).into());
     let is_object = |text: &&str| serde_json::from_str::<Map<String, Value>>(text).is_ok();
     if call.written.as_str().filter(is_object).is_none() {
         let arguments = call.arguments.clone().unwrap_or_default();
@@ -81,7 +76,7 @@ fn function(raw: &Value, call: &Call) -> Value {
 /// Returns the message with the result of a call.
 pub(crate) fn result(call: &Call, content: &str) -> Value {
     if call.is_function {
-        json!({"role": "function", "name": call.name, "content": content})
+        json!({"role": "function", "name": accepted_name(&call.name), "content": content})
     } else {
         json!({"role": "tool", "tool_call_id": call.id, "content": content})
     }

@@ -158,7 +158,7 @@ fn huge_answers_end_the_agent_and_not_the_attempt() {
     let name = "n".repeat(5 << 20);
     let (reply, calls) = run(1, move |_| calling(&[(&name, "{}")]), |_| json!(1), &json!({}));
     reply.unwrap();
-    assert_eq!(ended(&calls), "context");
+    assert_eq!(ended(&calls), "done");
     let error = json!({"error": {"message": "e".repeat(5 << 20)}});
     let refused = move |_| Response::new(401).with_json(&error).unwrap();
     let (reply, _) = run(1, refused, |_| json!(1), &json!({}));

@@ -1,5 +1,6 @@
 //! What servers and gateways send, one file of `fixtures` per form: the answers of a server, the calls that reach tools, and the
-//! messages of the last request after that of the test. `url` shows the form. A text of the model follows the answers.
+//! messages of the last request after the first one. `url` shows the form. A text of the model follows the answers. The test hands in
+//! `given`, or else `hi`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,13 @@ fn run(fixture: &Value) -> (Result<Reply>, Calls) {
     let answers: Vec<_> = answers.map(response).collect();
     let host = Host::new().responses(answers.into_iter().map(Ok));
     let host = host.tool("read", "Reads a file", Ok).tool("list", "Lists files", Ok);
-    host.run_recorded::<Agent>(json!("hi"), config)
+    host.run_recorded::<Agent>(json!({"messages": given(fixture)}), config)
+}
+
+/// Returns the messages of the test.
+fn given(fixture: &Value) -> Vec<Value> {
+    let hi = || vec![json!({"role": "user", "content": "hi"})];
+    fixture["given"].as_array().cloned().unwrap_or_else(hi)
 }
 
 fn response(answer: &Value) -> Response {
@@ -116,7 +123,7 @@ fn template_reads_each_form_of_a_server() {
         if messages.len() < fixture["answers"].as_array().unwrap().len() {
             continue;
         }
-        let mut conversation = template::Conversation::new(Vec::new());
+        let mut conversation = template::Conversation::new(given(&fixture));
         let mut reached = Vec::new();
         for message in messages {
             for call in conversation.add_answer(message) {
@@ -130,13 +137,13 @@ fn template_reads_each_form_of_a_server() {
                         content
                     }
                     // The words of errors differ.
-                    _ => next[place]["content"].as_str().unwrap().to_owned(),
+                    _ => next[place - 1]["content"].as_str().unwrap().to_owned(),
                 };
                 conversation.add_result(&call, &content);
             }
         }
         assert_eq!(Value::from(reached), fixture["calls"], "{name}");
-        assert_eq!(conversation.messages, *next, "{name}");
+        assert_eq!(conversation.messages[1..], *next, "{name}");
         count += 1;
     }
     assert!(count > 20, "{count}");

@@ -1,10 +1,11 @@
 """A conversation with a chat model that calls tools, in the form of OpenAI's API.
 
 Servers and models differ. Answers go back as they came, with keys such as `extra_content`, because some servers refuse a
-request without them. Ids and arguments that servers refuse are repaired.
+request without them. Ids, names and arguments that servers refuse are repaired.
 """
 
 import json
+import re
 from dataclasses import dataclass
 
 
@@ -30,7 +31,10 @@ class Conversation:
         self._made = 0
 
     def add_answer(self, message):
-        """Adds `choices[0].message` of an answer. Returns its calls, each of which must get a result."""
+        """Adds `choices[0].message` of an answer. Returns its calls, each of which must get a result.
+
+        Do not add an answer that was cut (`finish_reason` is `length`): its calls may be cut, too.
+        """
         message = {key: value for key, value in message.items() if key == "content" or value is not None}
         message = {**message, "role": "assistant", "content": message.get("content")}
         calls = []
@@ -52,7 +56,7 @@ class Conversation:
     def add_result(self, call, content):
         """Adds the result of a call."""
         if call.is_function:
-            self.messages.append({"role": "function", "name": call.name, "content": content})
+            self.messages.append({"role": "function", "name": accepted(call.name), "content": content})
         else:
             self.messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
 
@@ -67,11 +71,16 @@ class Conversation:
 
 def read_call(function, id, is_function):
     name = function.get("name") or ""
-    function["name"] = name or "unnamed"
+    function["name"] = accepted(name)
     arguments, error = read_arguments(function.get("arguments"))
     if not is_object(function.get("arguments")):
         function["arguments"] = json.dumps(arguments or {}, separators=(",", ":"), ensure_ascii=False)
     return Call(name, arguments, error, id, is_function)
+
+
+def accepted(name):
+    """Returns a name that servers accept. Models make up other ones, too: answer such a call that there is no such tool."""
+    return re.sub("[^a-zA-Z0-9_-]", "_", name)[:64] or "unnamed"
 
 
 def read_arguments(written):
