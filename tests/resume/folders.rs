@@ -1,8 +1,9 @@
-//! Changed files in granted folders, which are part of the fingerprints.
+//! Changed files in granted folders and bases, which are part of the fingerprints.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -10,6 +11,7 @@ use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
+    wait::wait_until,
 };
 
 /// A scenario with a folder `open` whose file holds `1`. `keys` are keys of the provider that reads it, `more` is further text.
@@ -170,4 +172,32 @@ fn results_in_a_granted_folder_change_no_fingerprint() {
         assert_eq!(files["mounts"][0]["content"]["without"], json!("results"));
     }
     runner.run(&["resume", first.id(), "--rerun", "all"]).expect(1);
+}
+
+#[test]
+fn commands_do_not_read_an_unchanged_base() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/file", "1");
+    runner.write("known.toml", "");
+    let provider = "[providers.p]\nplugin = \"bundled:echo\"\nworkspace.from = \"base\"\n";
+    runner.scenario(&format!("known.files = [\"known.toml\"]\n{provider}{}", tests("a | 1")));
+    runner.exec(&[]).expect(0);
+    let reads_base = |command: &[&str]| {
+        let events = inotify::init(CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&events, runner.path("base/file"), WatchFlags::ACCESS).unwrap();
+        runner.run(command).expect(0);
+        rustix::io::read(&events, &mut [0; 64]).is_ok()
+    };
+    // A file that was just changed can change again within its time stamp.
+    wait_until("the digest is kept", || !reads_base(&["validate", "scenario.toml"]));
+    for command in [
+        &["rescore", "latest"][..],
+        &["accept", "latest"],
+        &["known", "latest", "--update"],
+        &["resume", "latest", "--rerun", "all"],
+        &["resume", "latest", "--accept-changes"],
+    ] {
+        assert!(!reads_base(command), "{command:?}");
+    }
 }

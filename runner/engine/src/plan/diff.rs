@@ -7,10 +7,10 @@ use runner_model::{Digest, Fingerprint, digest, provider::Provider, visible::sho
 use runner_prepare::plugins;
 use runner_prepare::source::{Source, SourceState};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
-use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
+use runner_scenario::{Scenario, Selection, Suite, load_selected};
 
 use super::test_line::{TestLine, tests_at_providers};
-use super::{known::has_same_entries, list_plugins::changed_lists, plan::Plan};
+use super::{known::has_same_entries, list_plugins::changed_lists, load::resolve, plan::Plan};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -159,7 +159,7 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let only = refers_to_runs
         .then(|| Arc::new(tests_at_providers(suite, stored, |_| true).unwrap_or_default()));
     let selection = Selection { only, ..selected.clone().into() };
-    let resolved = resolve_selected(live, &selection, tempfile::tempfile);
+    let resolved = resolve(live, &selection, &plan.cache);
     let providers = |table| {
         names(table, &provider_digests(table, stored), &provider_digests(table, &live.providers))
     };

@@ -13,8 +13,8 @@ use runner_model::{
 use runner_prepare::{ContentSource, development, machine, plugins};
 use runner_record::{ManifestProvider, Metadata, PluginCache, now};
 use runner_scenario::{
-    GrantsToml, Scenario, Selection, Suite, load, load_selected, resolve_selected, unseen_values,
-    written_name,
+    GrantsToml, Problems, Scenario, Selection, Suite, load, load_selected, resolve_selected,
+    unseen_values, written_name,
 };
 use serde_json::Value;
 
@@ -57,10 +57,7 @@ pub(crate) fn load_plan_at(
     let unused = unused.map(|place| format!("nothing is granted the tool `{}`", all[place].name));
     notices.extend(unused.filter(|_| !selection.is_some()));
     let cache = PluginCache::open()?;
-    scenario.use_digests(Arc::new(cache.clone()));
-    let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
-        .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
-    let resolved = match resolved {
+    let resolved = match resolve(&mut scenario, selection, &cache)? {
         // The selected providers are unknown.
         Err(problems) if selection.is_some() => return Err(EngineError::Scenario(problems)),
         resolved => resolved,
@@ -121,6 +118,20 @@ pub(crate) fn load_plan_at(
     plan.set_known(known, &mut notices)?;
     (plan.notices, plan.unmatched_words) = (notices, unmatched.words);
     Ok((plan, file))
+}
+
+/// Resolves the selected tests. Files of bases are read only if they have changed.
+///
+/// # Errors
+///
+/// No temporary file can be created. The inner error is that of the scenario.
+pub(crate) fn resolve(
+    scenario: &mut Scenario,
+    selection: &Selection,
+    cache: &PluginCache,
+) -> Result<Result<(Suite, File), Problems>, EngineError> {
+    resolve_selected(scenario, selection, Arc::new(cache.clone()), tempfile::tempfile)
+        .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))
 }
 
 /// Returns a message about each provider that may use more memory than all attempts of a run have together.

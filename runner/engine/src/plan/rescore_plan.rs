@@ -8,12 +8,13 @@ use runner_model::{
     Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, Selected, TestId,
     provider::Provider, row::read_line,
 };
-use runner_prepare::{ContentSource, machine, plugins};
+use runner_prepare::{ContentSource, plugins};
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
+use runner_scenario::{RowFilter, Selection, Suite, load_selected};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::access::PlannedAccess;
+use super::load::resolve;
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{known::known_failures, list_plugins::make_records, plan::Plan, test_line::TestLine};
@@ -84,8 +85,8 @@ impl RescorePlan {
         scenario.override_by(&manifest.metadata.selection.overrides);
         access.check(&scenario, &[])?;
         make_records(&mut scenario, &selection)?;
-        let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
-            .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
+        let cache = PluginCache::open()?;
+        let resolved = resolve(&mut scenario, &selection, &cache)?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;
         let protected = scenario.protected_files();
         let run_selection = Selection::from(manifest.metadata.selection.clone());
@@ -119,7 +120,6 @@ impl RescorePlan {
             grader.deterministic.iter_mut().for_each(|settings| settings.journal = None);
         }
         EngineError::check(scenario.missing_files())?;
-        let cache = PluginCache::open()?;
         let (graders, sources, found) =
             plugins::find(&scenario.providers, &scenario.folder, &cache)?;
         EngineError::check(scenario.provider_problems(&found))?;

@@ -21,13 +21,6 @@ use crate::{
     },
 };
 
-impl Scenario {
-    /// Sets the cache of digests, so that files of bases are not read again while they do not change.
-    pub fn use_digests(&mut self, digests: Arc<dyn DigestCache>) {
-        self.project.digests = Some(digests);
-    }
-}
-
 /// Reads all tests and lists, and writes the selected tests into `into`, an empty file: one line for each
 /// ([`runner_model::test::Test`]), in order.
 ///
@@ -47,7 +40,8 @@ pub fn resolve(
 }
 
 /// Resolves the selected tests into a new file, and removes the other providers, which need no plugin, secret or folder. Tools
-/// stay if one of the remaining providers may call them.
+/// stay if one of the remaining providers may call them. Files of bases whose digests are in `digests` are not read again while they
+/// do not change.
 ///
 /// # Errors
 ///
@@ -55,8 +49,10 @@ pub fn resolve(
 pub fn resolve_selected(
     scenario: &mut Scenario,
     selection: &Selection,
+    digests: Arc<dyn DigestCache>,
     new_file: impl Fn() -> io::Result<File>,
 ) -> io::Result<Result<(Suite, File), Problems>> {
+    scenario.project.digests = Some(digests);
     let mut file = new_file()?;
     let suite = match resolve(scenario, selection, &mut file) {
         Ok(suite) => suite,

@@ -14,7 +14,7 @@ use runner_model::{Selected, digest, test::Test};
 use tempfile::TempDir;
 
 use crate::suites::{folder, lines, refused, select, try_resolve};
-use crate::{Selection, Suite, load, resolve};
+use crate::{Selection, Suite, load, resolve_selected};
 
 /// A scenario whose provider `p` starts in `from`, and whose test has the input `task`.
 fn scenario(from: &str, task: &str) -> String {
@@ -378,9 +378,9 @@ fn unchanged_files_of_bases_are_not_read_again() {
     let cache = Arc::new(OneEntry::default());
     let base = || {
         let mut scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
-        scenario.use_digests(Arc::<OneEntry>::clone(&cache));
-        let mut file = tempfile::tempfile().unwrap();
-        only_base(&resolve(&scenario, &Selection::default(), &mut file).unwrap())
+        let (all, digests) = (Selection::default(), Arc::<OneEntry>::clone(&cache));
+        let resolved = resolve_selected(&mut scenario, &all, digests, tempfile::tempfile);
+        only_base(&resolved.unwrap().unwrap().0)
     };
     let read = base();
     assert!(read.contains(&digest(b"ax").to_string()), "{read}");
