@@ -188,6 +188,19 @@ fn documents_have_states_and_reasons() {
     assert_eq!(trial.get("known"), None);
 }
 
+#[test]
+fn values_of_meta_count_known_failures() {
+    let runner = runner();
+    let second = "[providers.second]\nplugin = \"bundled:echo\"\n\n[[tests]]";
+    let with_meta = SCENARIO.replace("expect =", "meta = { topic = \"all\" }\nexpect =");
+    runner.scenario(&with_meta.replacen("[[tests]]", second, 1));
+    runner.exec(&[]).expect(1);
+    let run: Value = runner.run(&["show", "--json"]).expect(0).document();
+    let value = &run["meta"][0]["values"][0];
+    let counts = |of: &Value| ["failed", "known", "unexpected_passes"].map(|key| of[key].clone());
+    assert_eq!([value, &value["providers"][0]].map(counts), [[6, 4, 2], [3, 2, 1]]);
+}
+
 /// Returns a folder whose two runs have two known failures and another failure, each on two providers.
 fn twice() -> Runner {
     let runner = runner();

@@ -129,9 +129,9 @@ impl TestMeta {
         for row in table.counting() {
             let meta = of_tests[table.test(row.trial) as usize];
             for place in of_metas.get(meta as usize).into_iter().flatten() {
-                all[*place].add(row.outcome, row.is_flaky());
+                row.count(&mut all[*place]);
                 if let Some(counts) = of_providers[*place].get_mut(table.provider(row.trial)) {
-                    counts.add(row.outcome, row.is_flaky());
+                    row.count(counts);
                 }
             }
         }
