@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use runner_model::known::KnownState;
 use runner_model::row::{Row, close_line};
 use runner_model::{
     Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Outcome, SessionSettings, Tail, Time,
@@ -89,9 +90,16 @@ struct Run {
     _folder: tempfile::TempDir,
 }
 
+/// The known failures of each run.
+const KNOWN: &str = r#"{"strict":true,"entries":[
+    {"tests":["tést 1"],"reason":"r","outcomes":["failed"],"line":1},
+    {"tests":["kinds"],"reason":"r","outcomes":["failed","error"],"kinds":["equals","http-503"],"line":2}
+]}"#;
+
 fn run() -> Run {
     let folder = tempfile::tempdir().unwrap();
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
+    let known = Some(root.keep_bytes(KNOWN.as_bytes()).unwrap());
     let provider = |name: &str| ManifestProvider {
         name: name.into(),
         is_grader: false,
@@ -138,7 +146,7 @@ fn run() -> Run {
             request: None,
             settings,
             suite: None,
-            known: None,
+            known,
             graders: Vec::new(),
             last_seq: 0,
             replays: None,
@@ -205,9 +213,9 @@ fn newest(table: &RunTable) -> Newest {
 fn content(table: &RunTable) -> impl PartialEq + std::fmt::Debug {
     let unplanned = table.unplanned.iter().copied().collect::<std::collections::BTreeSet<_>>();
     let names = (table.tests.clone(), table.providers.clone(), table.trials.clone());
-    let rows =
-        (table.rows.clone(), table.scores.clone(), table.tokens.clone(), table.costs.clone());
-    (names, rows, unplanned, table.fold_sums(), table.totals.clone())
+    let rows = (table.rows.clone(), table.scores.clone(), table.states.clone());
+    let sums = (table.tokens.clone(), table.costs.clone());
+    (names, rows, sums, unplanned, table.fold_sums(), table.totals.clone())
 }
 
 proptest! {
@@ -236,7 +244,7 @@ proptest! {
         let whole = run.table();
         prop_assert!(content(&table) == content(&whole), "{:?}\n{:?}", content(&table), content(&whole));
         let mut counts = Counts::default();
-        whole.settling().for_each(|row| counts.add(row.outcome, row.is_flaky()));
+        whole.settling().for_each(|row| row.count(&mut counts));
         let ungraded = whole.counting().filter(|row| !row.settles()).count() as u64;
         let planned = Counts { ungraded, ..counts };
         let mut manifest = run.dir.manifest().unwrap();
@@ -287,7 +295,7 @@ proptest! {
 
 /// The entry of a table whose rows have each kind of value. It differs from the one of [`VERSION`] if its layout has changed, or a
 /// value is computed in another way: then `VERSION` rises, and this is the new digest.
-const ENTRY: (u32, &str) = (6, "9ec2773b23ba553ca8759268f02496f92a24fd056f6cdcc9289bee655a1883bd");
+const ENTRY: (u32, &str) = (7, "e18899efd62e269472b80925d6e907cc2a4fba33bbe57308a3b438e29dcd3897");
 
 #[test]
 fn entries_change_with_the_version() {
@@ -305,8 +313,31 @@ fn entries_change_with_the_version() {
     run.write(&line_with(&result("graded@p#1", Outcome::Passed), 5, keys));
     run.write(&line(&result("late@gone#1", Outcome::Timeout), 6));
     run.write(b"damaged\n");
+    let equals = r#"{"kind":"equals","verdict":"fail"}"#;
+    let passes = r#"{"kind":"contains","verdict":"pass"},"#.repeat(39);
+    let error = r#"{"class":"unavailable","code":"http-503","message":"m"}"#;
+    let failures = [
+        (Outcome::Failed, format!(r#","checks":[{equals}]"#), KnownState::Known),
+        (
+            Outcome::Failed,
+            format!(r#","checks":[{equals}],"verdict":"fail""#),
+            KnownState::Unlisted,
+        ),
+        (
+            Outcome::Failed,
+            format!(r#","checks":[{passes}{equals}],"truncated":true"#),
+            KnownState::Unlisted,
+        ),
+        (Outcome::Error, format!(r#","error":{error}"#), KnownState::Known),
+        (Outcome::Passed, String::new(), KnownState::UnexpectedPass),
+    ];
+    for (seq, (outcome, keys, _)) in (7..).zip(&failures) {
+        run.write(&line_with(&result(&format!("kinds@p#{seq}"), *outcome), seq, keys));
+    }
+    let mut table = run.table();
+    assert_eq!(table.states[6..], failures.map(|(.., state)| state as u8));
     let mut kept = tempfile::tempfile().unwrap();
-    run.table().encode(&kept).unwrap();
+    table.encode(&kept).unwrap();
     let mut bytes = Vec::new();
     kept.rewind().unwrap();
     kept.read_to_end(&mut bytes).unwrap();
