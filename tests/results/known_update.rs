@@ -269,9 +269,15 @@ fn failures_of_another_kind_are_unexpected() {
     let words = "known as equals, now equals, contains: case (known.toml:1)";
     snapshot(&ran);
     ran.says(&[words]);
-    for args in [&["show", "latest", "a@echo#1"][..], &["show", "-E", "unexpected()"]] {
+    for args in [
+        &["show", "latest", "a@echo#1"][..],
+        &["show", "-E", "unexpected()"],
+        &["report", "--junit"],
+    ] {
         runner.run(args).expect(0).says(&[words]);
     }
+    let compared = runner.run(&["compare", "--fail-on", "regressed"]).expect(1);
+    compared.says(&["worse: 1 regressed", "known → failed"]);
     let trial = runner.run(&["show", "latest", "a@echo#1", "--json"]).expect(0);
     let trial: Value = serde_json::from_str(&trial.stdout).unwrap();
     assert_eq!((trial.get("known"), &trial["stale"][0]["why"]), (None, &"outcome".into()));

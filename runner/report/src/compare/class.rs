@@ -16,7 +16,8 @@ use crate::phrases;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// Repeats passed, and now none does; or all did at once, and now one does not.
+    /// Repeats passed, and now none does; or all did at once, and now one does not; or all failures were known, and now none
+    /// passes and one is unexpected.
     Regressed,
     /// No repeat passes on either side.
     StillFailing,
@@ -45,7 +46,8 @@ pub enum Class {
 /// Numbers of tests by their class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClassCounts {
-    /// Repeats passed, and now none does; or all did at once, and now one does not.
+    /// Repeats passed, and now none does; or all did at once, and now one does not; or all failures were known, and now none
+    /// passes and one is unexpected.
     pub regressed: u64,
     /// No repeat passes on either side.
     pub still_failing: u64,
@@ -199,7 +201,7 @@ impl Class {
                 (false, true) => Self::UnexpectedPass,
                 (false, false) => Self::Passing,
             }
-        } else if base.has_pass {
+        } else if base.has_pass || base.is_known() {
             Self::Regressed
         } else {
             Self::StillFailing

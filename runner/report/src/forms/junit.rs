@@ -1,13 +1,14 @@
 //! The report as JUnit's XML: a suite for each provider, a case for each trial.
 
 use std::fmt::{self, Write as _};
-use std::io;
+use std::{io, iter};
 
+use runner_model::known::Known;
 use runner_model::visible::{visible_line, without_commands};
 use runner_model::{ErrorClass, GateResult, Outcome, RowRef, row::duration, status::RunVerdict};
 
 use super::cases::{Case, CaseCounts, Cases, FormError};
-use crate::{KnownResult, PassRate, RunDocument, failure, phrases, run_facts};
+use crate::{KnownResult, PassRate, RunDocument, failure, known_line, phrases, run_facts};
 
 /// Lines of each value, message and difference of a failure.
 const BLOCK_LINES: usize = 200;
@@ -51,9 +52,7 @@ pub(super) fn write(
             open += 1;
         }
         let place = places.get(&*case.trial.test);
-        let result = case.result.as_ref();
-        let listed = result.and_then(|row| KnownResult::of(&known, row));
-        let case = case_element(&manifest.scenario, case, place, listed, is_held);
+        let case = case_element(&manifest.scenario, case, place, &known, is_held);
         Ok(writer.write_all(without_commands(&case).as_bytes())?)
     })?;
     for start in starts {
@@ -143,7 +142,7 @@ fn case_element(
     scenario: &str,
     case: &Case<'_>,
     place: Option<&(String, usize)>,
-    listed: Option<KnownResult>,
+    known: &Known,
     is_held: bool,
 ) -> String {
     let trial = case.trial.to_string();
@@ -158,6 +157,7 @@ fn case_element(
         let _ = write!(text, r#" file="{}" line="{line}""#, Xml(&visible_line(file)));
     }
     text += ">\n";
+    let listed = case.result.as_ref().and_then(|row| KnownResult::of(known, row));
     match &case.result {
         None => text += &skipped("no result"),
         Some(row) if row.outcome == Outcome::Skipped => text += &skipped(&failure::headline(row)),
@@ -178,7 +178,7 @@ fn case_element(
             }
             let mut names = ["flakyFailure", "flakyError"];
             if row.outcome != Outcome::Passed {
-                bad_element(&mut text, ["failure", "error"], row);
+                bad_element(&mut text, ["failure", "error"], row, known_line(known, row));
                 names = ["rerunFailure", "rerunError"];
             }
             // A pass after a failed service is not flaky.
@@ -187,7 +187,7 @@ fn case_element(
                     || retried.outcome.is_bad_attempt(retried.service_failed)
             };
             let retried = case.retried.iter().filter(is_shown);
-            retried.for_each(|row| bad_element(&mut text, names, row));
+            retried.for_each(|row| bad_element(&mut text, names, row, None));
         }
     }
     text + "        </testcase>\n"
@@ -197,15 +197,22 @@ fn skipped(message: &str) -> String {
     format!("            <skipped message=\"{}\"/>\n", Xml(message))
 }
 
-/// Adds an attempt as an element: the first name is that of a failure, the second one of an error or timeout.
-fn bad_element(text: &mut String, [failure, error]: [&str; 2], row: &RowRef<'_>) {
+/// Adds an attempt as an element: the first name is that of a failure, the second one of an error or timeout. `known` is why the list
+/// of known failures does not expect it.
+fn bad_element(
+    text: &mut String,
+    [failure, error]: [&str; 2],
+    row: &RowRef<'_>,
+    known: Option<String>,
+) {
     let name = if row.outcome == Outcome::Failed { failure } else { error };
     let class = row.error.as_ref().and_then(|error| error.class);
     let class = class.map_or(row.outcome.as_str(), ErrorClass::as_str);
+    let message = iter::once(failure::headline(row)).chain(known).collect::<Vec<_>>().join("; ");
     let _ = writeln!(
         text,
         r#"            <{name} message="{}" type="{class}">{}</{name}>"#,
-        Xml(&failure::headline(row)),
+        Xml(&message),
         Xml(&block(row))
     );
 }

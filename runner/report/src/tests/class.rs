@@ -47,8 +47,10 @@ fn known_class_needs_only_expected_results() {
         // A pass is expected, too.
         assert_eq!(class(base, &[passed, known]), Class::Known);
     }
-    assert_eq!(class(&[known], &[failed]), Class::StillFailing);
-    assert_eq!(class(&[known], &[failed, known]), Class::StillFailing);
+    // The base has no unexpected result, and the new run has.
+    assert_eq!(class(&[known], &[failed]), Class::Regressed);
+    assert_eq!(class(&[known], &[failed, known]), Class::Regressed);
+    assert_eq!(class(&[known, failed], &[failed]), Class::StillFailing);
     assert_eq!(class(&[known], &[(Passed, KnownState::UnexpectedPass), known]), Class::Flaky);
     assert_eq!(class(&[known], &[passed]), Class::Fixed);
     let pass = (Passed, KnownState::UnexpectedPass);
