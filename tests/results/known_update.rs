@@ -352,6 +352,25 @@ fn entries_are_shown_by_state() {
 }
 
 #[test]
+fn entry_is_fixed_if_its_passes_are_accepted() {
+    let known = "[[failures]]\ntests = [\"a\"]\nreason = \"r\"\n";
+    let known = format!("{known}{}flaky = true\n", known.replace("\"a\"", "\"b\""));
+    let runner = runner(&known, &[("a", "right"), ("b", "right"), ("c", "right")]);
+    let scenario = scenario(&[("a", "right"), ("b", "right"), ("c", "right")]);
+    runner.scenario(&scenario.replacen("[known]\n", "[known]\nstrict = false\n", 1));
+    runner.exec(&[]).expect(0);
+    snapshot(&runner.run(&["known"]).expect(0));
+    let document = runner.run(&["known", "--json"]).expect(0).document();
+    let states = [0, 1].map(|entry| document["entries"][entry]["state"].clone());
+    assert_eq!(states, ["fixed", "known"]);
+    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["1 removed"]);
+    // Entries that the run has not tried are not fixed.
+    runner.exec(&["--test", "c"]).expect(0);
+    let document = runner.run(&["known", "--json"]).expect(0).document();
+    assert_eq!(document["entries"][0]["state"], "known");
+}
+
+#[test]
 fn filters_give_each_group_its_reason() {
     let known = "[[failures]]\ntests = [\"fixed\"]\nreason = \"r\"\n";
     let tests = [

@@ -1,6 +1,7 @@
 //! `runner known`: the known failures of a run, and lists that expect its results.
 
 use runner_engine::{EditRequest, Edits};
+use runner_model::Outcome;
 use runner_model::exit::Exit;
 use runner_model::known::{KnownEntry, KnownList, KnownState, Stale};
 use runner_model::units::{grouped, plural};
@@ -92,18 +93,21 @@ pub enum EntryState {
     Changed,
     /// The plan has no such trial.
     Unmatched,
+    /// All of its trials passed, which the list accepts. An update removes the entry.
+    Fixed,
     /// All of its results are expected.
     Known,
 }
 
 impl EntryState {
-    fn of(entry: &KnownEntry, unexpected: u64) -> Self {
+    fn of(entry: &KnownEntry, unexpected: u64, is_fixed: bool) -> Self {
         match entry.stale {
             Some(Stale::Expired) => Self::Expired,
             Some(Stale::Changed) => Self::Changed,
             Some(Stale::Unmatched) => Self::Unmatched,
             Some(Stale::Outcome) => Self::Unexpected,
             None if unexpected > 0 => Self::Unexpected,
+            None if is_fixed && !entry.flaky => Self::Fixed,
             None => Self::Known,
         }
     }
@@ -114,6 +118,7 @@ impl EntryState {
             Self::Expired => "expired",
             Self::Changed => "changed",
             Self::Unmatched => "unmatched",
+            Self::Fixed => "fixed",
             Self::Known => "known",
         }
     }
@@ -145,27 +150,32 @@ impl KnownDocument {
         let table = RunTable::open(run)?;
         let order = PlanOrder::read(&table);
         let entries = &known.list().entries;
-        // Trials, known results and unexpected ones.
-        let mut counts = vec![[0; 3]; entries.len()];
+        // Trials, passed ones, known results and unexpected ones.
+        let mut counts = vec![[0; 4]; entries.len()];
         for place in order.needed(&table) {
             let Some(trial) = order.trial_id(&table, place) else { continue };
+            let row = order.number(place).and_then(|number| table.result(number));
+            let has_passed = row.is_some_and(|row| row.outcome == Outcome::Passed);
             for number in known.matching(&trial.test, &trial.provider) {
                 let entry = &entries[number as usize];
-                let is_member = entry.stale.is_some() || entry.has_member(&trial.test);
-                counts[number as usize][0] += u64::from(is_member);
+                if entry.stale.is_some() || entry.has_member(&trial.test) {
+                    let [trials, passed, ..] = &mut counts[number as usize];
+                    *trials += 1;
+                    *passed += u64::from(has_passed);
+                }
             }
-            let row = order.number(place).and_then(|number| table.result(number));
             let entry = known.deciding(&trial.test, &trial.provider);
             if let (Some(entry), Some(row)) = (entry, row) {
-                let [_, known, unexpected] = &mut counts[entry as usize];
+                let [.., known, unexpected] = &mut counts[entry as usize];
                 *known += u64::from(row.state == KnownState::Known);
                 *unexpected += u64::from(row.is_unexpected());
             }
         }
-        let lines = entries.iter().zip(counts).map(|(entry, [trials, known, unexpected])| {
-            let state = EntryState::of(entry, unexpected);
-            KnownLine { state, trials, known, unexpected, entry: entry.clone() }
-        });
+        let lines =
+            entries.iter().zip(counts).map(|(entry, [trials, passed, known, unexpected])| {
+                let state = EntryState::of(entry, unexpected, trials > 0 && passed == trials);
+                KnownLine { state, trials, known, unexpected, entry: entry.clone() }
+            });
         let KnownList { strict, strict_entries, .. } = *known.list();
         let run = run.id().to_owned();
         Ok(Self { v: VERSION, run, strict, strict_entries, entries: lines.collect() })
@@ -181,6 +191,7 @@ impl KnownDocument {
             ("trials>", 0),
             ("tests", 0),
             ("providers", 3),
+            ("kinds", 4),
             ("until", 2),
             ("place", 1),
             ("reason", 0),
@@ -188,12 +199,13 @@ impl KnownDocument {
         let mut lines: Vec<_> = self.entries.iter().collect();
         lines.sort_by_key(|line| line.state);
         for line in &lines {
-            let KnownEntry { tests, providers, reason, until, .. } = &line.entry;
+            let KnownEntry { tests, providers, kinds, reason, until, .. } = &line.entry;
             table.row([
                 line.state.word().to_owned(),
                 grouped(line.trials),
                 globs(tests),
                 globs(providers),
+                globs(kinds),
                 until.clone().unwrap_or_default(),
                 place(&line.entry),
                 visible_line(reason).into_owned(),
