@@ -27,6 +27,8 @@ for file in sorted((root / "plugins/agent/fixtures").iterdir()):
                 content = fixture["next"][len(conversation.messages) - 1]["content"]
             conversation.add_result(call, content)
     assert reached == fixture["calls"], (file.name, reached)
-    assert conversation.messages[1:] == fixture["next"], (file.name, conversation.messages)
+    # The last answer of some has no call.
+    sent = conversation.messages[1 : 1 + len(fixture["next"])]
+    assert sent == fixture["next"], (file.name, sent)
     count += 1
 assert count > 20, count

@@ -119,12 +119,6 @@ impl Session {
                 Err(failure) => return Err(failure.error),
             };
             self.turns += 1;
-            let usage = answer.usage();
-            match &mut self.usage {
-                Some(sum) => *sum += usage,
-                None => self.usage = Some(usage),
-            }
-
             let calls = self.conversation.calls(&answer);
             let text = text_of(&answer);
             let ended = self.ended(&answer, &calls);
@@ -151,12 +145,10 @@ impl Session {
 
     /// Returns the end of the agent if this answer is its last one.
     fn ended(&self, answer: &Answer, calls: &[Call]) -> Option<Ended> {
-        let ended = answer.ended();
-        // The last call of a cut answer may be cut, too, and still be valid.
-        if ended == Ended::Done && (!calls.is_empty() || answer.is_paused()) {
+        if !answer.is_cut() && (!calls.is_empty() || answer.is_paused()) {
             (self.turns == self.max_turns).then_some(Ended::Turns)
         } else {
-            Some(ended)
+            Some(answer.ended())
         }
     }
 
@@ -201,7 +193,7 @@ impl Session {
         let turn = self.turns + 1;
         let waits = if turn > 1 { WAITS } else { &[] };
         for wait in waits {
-            match self.conversation.send() {
+            match self.exchange() {
                 Err(Failure { error, ended: None, .. })
                     if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind) =>
                 {
@@ -216,7 +208,23 @@ impl Session {
                 answer => return answer,
             }
         }
-        self.conversation.send()
+        self.exchange()
+    }
+
+    /// Sends the conversation once. Tokens of answers that cannot be used count, too.
+    fn exchange(&mut self) -> Result<Answer, Failure> {
+        let result = self.conversation.send();
+        let usage = match &result {
+            Ok(answer) => Some(answer.usage()),
+            Err(failure) => failure.usage,
+        };
+        if let Some(usage) = usage {
+            match &mut self.usage {
+                Some(sum) => *sum += usage,
+                None => self.usage = Some(usage),
+            }
+        }
+        result
     }
 
     fn reply(self, ended: Ended) -> Result<Reply> {

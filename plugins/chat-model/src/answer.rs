@@ -38,6 +38,11 @@ impl Answer {
     pub(crate) fn read(api: Api, url: &str, response: Response) -> Result<Self, Failure> {
         let body = loose_json::parse(&response.body)
             .map_err(|error| malformed(api, url, &response, &error.to_string()))?;
+        let usage = body["usage"].is_object().then(|| Usage::read(&body, response.duration));
+        Self::check(api, url, response, body).map_err(|failure| Failure { usage, ..failure })
+    }
+
+    fn check(api: Api, url: &str, response: Response, body: Value) -> Result<Self, Failure> {
         let choice = match api {
             Api::OpenAi => &body["choices"][0],
             Api::Anthropic if body["content"].is_array() => &body,
@@ -51,11 +56,18 @@ impl Answer {
             return Err(malformed(api, url, &response, &format!("it has no `{field}`")).into());
         }
         let reason = if api == Api::OpenAi { "finish_reason" } else { "stop_reason" };
-        let stop = Stop::read(choice[reason].as_str().unwrap_or_default());
+        let written = choice[reason].as_str().unwrap_or_default();
+        let stop = Stop::read(written);
+        if stop == Stop::Failed {
+            let message = format!("the server broke off its answer: its `{reason}` is `{written}`");
+            let error = Error::unavailable(message).code("failed-answer");
+            return Err(failure::with_wait(error, &response).into());
+        }
         let answer = Self { api, url: url.to_owned(), response, body, stop };
         if answer.stop == Stop::Malformed && answer.calls(&mut Ids::default()).is_empty() {
-            let message = "the model wrote a call that its server could not read";
-            return Err(Error::unavailable(message).code("malformed-call").into());
+            let message = "the model wrote a call that its server refused or could not read";
+            let error = Error::unavailable(message).code("malformed-call");
+            return Err(failure::with_wait(error, &answer.response).into());
         }
         Ok(answer)
     }
@@ -80,7 +92,7 @@ impl Answer {
                 let reason = failure::shown(reason);
                 log::warn(&format!("the answer may be cut: its `finish_reason` is `{reason}`"));
             }
-            Stop::Refused | Stop::Finished | Stop::Paused | Stop::Malformed => {}
+            Stop::Refused | Stop::Finished | Stop::Paused | Stop::Malformed | Stop::Failed => {}
         }
         let refusal = self.refusal();
         if refusal.is_some() || (self.stop == Stop::Refused && self.api == Api::Anthropic) {
@@ -91,8 +103,7 @@ impl Answer {
             Api::Anthropic => anthropic::text(self.message()),
         };
         let text = text.filter(|text| refusal.is_none() || !text.is_empty());
-        let is_cut = self.stop.ended().is_some();
-        text.or(refusal.map(str::to_owned)).or(is_cut.then(String::new))
+        text.or(refusal.map(str::to_owned)).or(self.is_cut().then(String::new))
     }
 
     /// Returns the text that newer models of OpenAI have in place of an answer.
@@ -104,6 +115,11 @@ impl Answer {
     pub fn ended(&self) -> Ended {
         let of_stop = self.stop.ended();
         of_stop.unwrap_or(if self.refusal().is_some() { Ended::Refused } else { Ended::Done })
+    }
+
+    /// Returns whether a limit or a filter has cut the answer. The last call of such an answer may be cut, too, and still be valid.
+    pub fn is_cut(&self) -> bool {
+        matches!(self.stop, Stop::Cut | Stop::Context | Stop::Refused) || self.refusal().is_some()
     }
 
     /// Returns whether the server continues the answer once it has it back.

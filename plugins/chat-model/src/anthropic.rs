@@ -10,50 +10,60 @@ pub(crate) const VERSION: &str = "2023-06-01";
 /// The API has no default for the maximum length of an answer. Each of its models accepts this one.
 pub(crate) const MAX_TOKENS: u32 = 8192;
 
-/// Returns a test's messages in this form, and the system message.
+/// Returns a test's messages in this form, and the system message: all of them, because many models accept no later one.
 pub(crate) fn given(messages: &[Value]) -> (Option<Value>, Vec<Value>) {
     let is_system =
         |message: &&Value| ["system", "developer"].iter().any(|role| message["role"] == *role);
-    let count = messages.iter().take_while(is_system).count();
-    let (system, rest) = messages.split_at(count);
-    let system = match system {
-        [] => None,
-        [one] => Some(one["content"].clone()),
+    let (system, others): (Vec<_>, Vec<_>) = messages.iter().partition(is_system);
+    let system = match &*system {
+        [one] => one["content"].clone(),
         several => {
             let texts: Vec<_> = several.iter().filter_map(|one| content(&one["content"])).collect();
-            Some(texts.join("\n\n").into())
+            texts.join("\n\n").into()
         }
     };
     let mut given = Vec::new();
-    for message in rest {
+    for message in others {
         if message["role"] == "tool" {
-            add_block(
-                &mut given,
-                json!({
-                    "type": "tool_result",
-                    "tool_use_id": message["tool_call_id"],
-                    "content": message["content"],
-                }),
-            );
-        } else if message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()) {
-            given.push(given_calls(message));
+            let id = message["tool_call_id"].as_str().unwrap_or_default();
+            add_block(&mut given, tool_result(&accepted_name(id), given_content(message)));
         } else {
-            given.push(message.clone());
+            given.extend(given_message(message));
         }
     }
-    (system, given)
+    ((!is_empty(&system)).then_some(system), given)
 }
 
-fn given_calls(message: &Value) -> Value {
-    let text = content(&message["content"]).filter(|text| !text.trim().is_empty());
-    let text = text.map(|text| json!({"type": "text", "text": text}));
-    let calls = message["tool_calls"].as_array().into_iter().flatten();
-    let calls = calls.map(|call| {
+/// Returns a message with the keys that the server accepts. `None` if it is empty, which the server refuses.
+fn given_message(message: &Value) -> Option<Value> {
+    let mut content = given_content(message);
+    let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
         let function = &call["function"];
+        let [id, name] = [&call["id"], &function["name"]]
+            .map(|name| accepted_name(name.as_str().unwrap_or_default()));
         let input = read_arguments(&function["arguments"]).unwrap_or_default();
-        json!({"type": "tool_use", "id": call["id"], "name": function["name"], "input": input})
+        json!({"type": "tool_use", "id": id, "name": name, "input": input})
     });
-    json!({"role": "assistant", "content": text.into_iter().chain(calls).collect::<Value>()})
+    let calls: Vec<_> = calls.collect();
+    if !calls.is_empty() {
+        let mut blocks = match content {
+            Value::Array(blocks) => blocks,
+            content if is_empty(&content) => Vec::new(),
+            content => vec![json!({"type": "text", "text": content})],
+        };
+        blocks.extend(calls);
+        content = blocks.into();
+    }
+    (!is_empty(&content)).then(|| json!({"role": message["role"], "content": content}))
+}
+
+/// Returns the text of a message, or its blocks without those that are blank.
+fn given_content(message: &Value) -> Value {
+    match &message["content"] {
+        Value::Null => message["refusal"].clone(),
+        Value::Array(blocks) => blocks.iter().filter(|block| !is_blank(block)).cloned().collect(),
+        content => content.clone(),
+    }
 }
 
 /// Adds a block of a result to the last message, which has the results of one answer.
@@ -83,11 +93,11 @@ pub(crate) fn calls(message: &Value, ids: &mut Ids) -> Vec<Call> {
     calls
 }
 
-/// Returns the text of an answer. An answer without a block of text has an empty one, which is usual after the last call.
+/// Returns the text of an answer. `None` if it has no block of text, such as an answer with nothing but reasoning.
 pub(crate) fn text(message: &Value) -> Option<String> {
     let texts = blocks(message).filter(|block| block["type"] == "text");
-    let text = texts.filter_map(|block| block["text"].as_str()).collect();
-    message["content"].is_array().then_some(text)
+    let texts: Vec<_> = texts.filter_map(|block| block["text"].as_str()).collect();
+    (!texts.is_empty()).then(|| texts.concat())
 }
 
 /// Returns the reasoning of an answer, as far as the server shows it.
@@ -118,15 +128,23 @@ pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Option<Value> {
     (!blocks.iter().all(is_reasoning)).then(|| json!({"role": "assistant", "content": blocks}))
 }
 
-/// Returns whether a block is a text without a letter.
+/// Returns whether a block is a blank text.
 fn is_blank(block: &Value) -> bool {
-    block["type"] == "text" && block["text"].as_str().is_none_or(|text| text.trim().is_empty())
+    block["type"] == "text" && is_empty(&block["text"])
+}
+
+fn is_empty(content: &Value) -> bool {
+    match content {
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(blocks) => blocks.is_empty(),
+        content => content.is_null(),
+    }
 }
 
 /// Returns the block with a result. The server refuses blank texts, and accepts a result without content.
 fn tool_result(id: &str, content: Value) -> Value {
     let mut block = json!({"type": "tool_result", "tool_use_id": id});
-    if !content.as_str().is_none_or(|text| text.trim().is_empty()) {
+    if !is_empty(&content) {
         block["content"] = content;
     }
     block
@@ -222,6 +240,7 @@ mod tests {
             {"role": "tool", "tool_call_id": "c", "content": "1"},
             {"role": "tool", "tool_call_id": "d", "content": "2"},
             {"role": "user", "content": "and?"},
+            {"role": "system", "content": "be kind"},
         ]});
         let more = json!({
             "max_tokens": 10, "headers": {"Anthropic-Version": "2026-01-01"},
@@ -234,7 +253,7 @@ mod tests {
         let sent = body(&calls.requests[0]);
         assert_eq!(sent["max_tokens"], 10);
         assert_eq!(sent["thinking"]["type"], "disabled");
-        assert_eq!(sent["system"], "be brief\n\nbe right");
+        assert_eq!(sent["system"], "be brief\n\nbe right\n\nbe kind");
         let used = json!({"type": "tool_use", "id": "c", "name": "add", "input": {"a": 1}});
         let result = |id: &str, content: &str| json!({"type": "tool_result", "tool_use_id": id, "content": content});
         assert_eq!(

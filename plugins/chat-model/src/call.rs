@@ -35,6 +35,15 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
+    /// Returns the ids of the calls in a test's messages, in the form of either API.
+    pub(crate) fn given(messages: &[Value]) -> Self {
+        let lists =
+            messages.iter().flat_map(|message| [&message["tool_calls"], &message["content"]]);
+        let calls = lists.filter_map(Value::as_array).flatten();
+        let ids = calls.filter_map(|call| call["id"].as_str().map(str::to_owned));
+        Self { known: ids.collect(), made: 0 }
+    }
+
     /// Returns an id that no other call has: that of the server, unless it is missing, empty or doubled. Servers refuse a doubled one
     /// or give a result to the wrong call, also if both are of different answers.
     pub(crate) fn of(&mut self, id: &Value) -> String {

@@ -25,8 +25,10 @@ pub(crate) enum Stop {
     Refused,
     /// The server has paused its own tools, and continues if the answer is sent back.
     Paused,
-    /// The model wrote a call that the server could not read.
+    /// The model wrote a call that the server refused or could not read.
     Malformed,
+    /// The server broke off.
+    Failed,
     Unknown(String),
 }
 
@@ -48,8 +50,10 @@ impl Stop {
     pub(crate) fn read(reason: &str) -> Self {
         let letters = letters(&[reason]);
         match letters.as_str() {
-            "" | "stop" | "stopsequence" | "endturn" | "eos" | "eostoken" | "toolcalls"
-            | "tooluse" | "functioncall" => Self::Finished,
+            "" | "stop" | "stopsequence" | "endturn" | "eos" | "eostoken" | "complete"
+            | "toolcall" | "toolcalls" | "tooluse" | "functioncall" | "functioncalls" => {
+                Self::Finished
+            }
             "length" | "maxtokens" => Self::Cut,
             "modellength" | "modelcontextwindowexceeded" => Self::Context,
             "contentfilter"
@@ -60,21 +64,29 @@ impl Stop {
             | "blocklist"
             | "prohibitedcontent"
             | "spii"
+            | "sensitive"
             | "guardrailintervened" => Self::Refused,
             "pauseturn" => Self::Paused,
+            // vLLM and SGLang, whose engine ended the request; DeepSeek; Zhipu.
+            "abort" | "cancelled" | "insufficientsystemresource" | "networkerror" => Self::Failed,
             // Google writes `function_call_filter: MALFORMED_FUNCTION_CALL`.
-            _ if letters.ends_with("malformedfunctioncall") => Self::Malformed,
+            _ if ["malformedfunctioncall", "unexpectedtoolcall"]
+                .iter()
+                .any(|word| letters.ends_with(word)) =>
+            {
+                Self::Malformed
+            }
             _ => Self::Unknown(reason.to_owned()),
         }
     }
 
-    /// Returns the end of an agent whose last answer stopped so. `None` if the answer is whole.
+    /// Returns the end of an agent whose last answer stopped so. `None` if the answer is whole. An unknown reason may be a cut.
     pub(crate) fn ended(&self) -> Option<Ended> {
         match self {
-            Self::Cut => Some(Ended::Limit),
+            Self::Cut | Self::Unknown(_) => Some(Ended::Limit),
             Self::Context => Some(Ended::Context),
             Self::Refused => Some(Ended::Refused),
-            Self::Finished | Self::Paused | Self::Malformed | Self::Unknown(_) => None,
+            Self::Finished | Self::Paused | Self::Malformed | Self::Failed => None,
         }
     }
 }

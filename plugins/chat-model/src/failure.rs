@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::end::{self, Ended, letters};
 use crate::loose_json;
+use crate::usage::Usage;
 
 /// Characters of a body in a message.
 const MAX_SHOWN: usize = 200;
@@ -23,13 +24,15 @@ pub struct Failure {
     pub error: Error,
     /// The end of an agent that has answered in spite of it. `None` for faults of the server, the scenario or the network.
     pub ended: Option<Ended>,
+    /// Tokens of an answer that cannot be used.
+    pub usage: Option<Usage>,
     /// Whether the server refuses the reasoning that it has sent itself.
     pub(crate) refuses_reasoning: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, ended: None, refuses_reasoning: false }
+        Self { error, ended: None, usage: None, refuses_reasoning: false }
     }
 }
 
@@ -67,7 +70,7 @@ pub(crate) fn from_response(url: &str, response: &Response) -> Failure {
         _ => format!("the server answered {status}: {text}"),
     };
     let error = Error::new(kind, message).code(code).details(json!({ "status": status }));
-    Failure { error: with_wait(error, response), ended, refuses_reasoning }
+    Failure { ended, refuses_reasoning, ..with_wait(error, response).into() }
 }
 
 /// Returns whether a message refuses a key such as `reasoning_content` of an earlier answer. Other servers demand that key.
@@ -105,7 +108,7 @@ pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Op
     };
     let ended = end::of_error(status.unwrap_or(400), &code, &words);
     let error = with_wait(Error::new(kind.unwrap_or(otherwise), message).code(code), response);
-    Some(Failure { error, ended, refuses_reasoning: false })
+    Some(Failure { ended, ..error.into() })
 }
 
 /// Returns the error for a request without a response. An invalid request is a mistake in `base_url` or `headers`.
@@ -139,7 +142,7 @@ fn start(text: &str, characters: usize) -> String {
 }
 
 /// Adds the pause that the server requests, if a retry may help.
-fn with_wait(mut error: Error, response: &Response) -> Error {
+pub(crate) fn with_wait(mut error: Error, response: &Response) -> Error {
     if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
         error.retry_after = retry_after(response);
     }

@@ -13,7 +13,10 @@ pub(crate) fn calls(message: &Value, ids: &mut Ids) -> Vec<Call> {
         calls.push(call(id, raw, function, false));
     }
     let function = &message["function_call"];
-    if calls.is_empty() && function.is_object() {
+    // Some servers send an empty one in each answer.
+    let is_empty = is_blank(&function["name"])
+        && read_arguments(&function["arguments"]).is_ok_and(|arguments| arguments.is_empty());
+    if calls.is_empty() && !is_empty {
         calls.push(call(ids.of(&Value::Null), function, function, true));
     }
     calls
@@ -71,6 +74,10 @@ fn function(raw: &Value, call: &Call) -> Value {
         function.insert("arguments".to_owned(), Value::from(arguments).to_string().into());
     }
     function.into()
+}
+
+fn is_blank(name: &Value) -> bool {
+    name.as_str().is_none_or(|name| name.trim().is_empty())
 }
 
 /// Returns the message with the result of a call.

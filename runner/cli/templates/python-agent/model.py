@@ -27,7 +27,7 @@ class Conversation:
 
     def __init__(self, messages):
         self.messages = list(messages)
-        self._ids = set()
+        self._ids = {call["id"] for message in messages for call in message.get("tool_calls") or []}
         self._made = 0
 
     def add_answer(self, message):
@@ -47,9 +47,12 @@ class Conversation:
         if written:
             message["tool_calls"] = written
             message.pop("function_call", None)
-        elif "function_call" in message:
+        elif any(message.get("function_call", {}).values()):
             message["function_call"] = dict(message["function_call"])
             calls.append(read_call(message["function_call"], "", True))
+        else:
+            # Some servers send an empty one in each answer.
+            message.pop("function_call", None)
         self.messages.append(message)
         return calls
 
