@@ -194,7 +194,7 @@ impl Session {
         let waits = if turn > 1 { WAITS } else { &[] };
         for wait in waits {
             match self.exchange() {
-                Err(Failure { error, ended: None, .. })
+                Err(Failure { error, ended: None, is_timeout, .. })
                     if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind) =>
                 {
                     let wait = error.retry_after.unwrap_or(*wait);
@@ -204,6 +204,10 @@ impl Session {
                     log::warn(&format!("turn {turn} is sent again after {wait:?}: {error}"));
                     thread::sleep(wait);
                     check_stop()?;
+                    // Each answer that comes too late is paid for, and the next one may be as late.
+                    if is_timeout {
+                        break;
+                    }
                 }
                 answer => return answer,
             }
@@ -216,7 +220,7 @@ impl Session {
         let result = self.conversation.send();
         let usage = match &result {
             Ok(answer) => Some(answer.usage()),
-            Err(failure) => failure.usage,
+            Err(failure) => failure.usage.as_deref().copied(),
         };
         if let Some(usage) = usage {
             match &mut self.usage {

@@ -114,5 +114,30 @@ fn parameters(schema: Option<&Value>) -> (Value, bool) {
         }
     }
     parameters["properties"] = json!({ "input": schema });
+    move_references(&mut parameters);
     (parameters, true)
+}
+
+/// Makes references to the root of a schema, or to parts of it, those to the property `input`. Definitions are still at the root.
+fn move_references(schema: &mut Value) {
+    match schema {
+        Value::Object(keys) => {
+            for (key, value) in keys {
+                match value {
+                    Value::String(place) if key == "$ref" => {
+                        if let Some(part) = place.strip_prefix('#')
+                            && (part.is_empty() || part.starts_with('/'))
+                            && !part.starts_with("/$defs/")
+                            && !part.starts_with("/definitions/")
+                        {
+                            *place = format!("#/properties/input{part}");
+                        }
+                    }
+                    value => move_references(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(move_references),
+        _ => {}
+    }
 }

@@ -177,13 +177,18 @@ fn schemas_of_tools_become_objects() {
     };
     let object = json!({"$schema": "s", "type": "object", "required": ["a"]});
     let any = json!({"$defs": {"A": {"type": "string"}}, "$ref": "#/$defs/A"});
+    let tree = json!({
+        "type": "array", "items": {"$ref": "#"},
+        "$defs": {"A": {"anyOf": [{"$ref": "#/items"}, {"$ref": "#/$defs/A"}, {"$ref": "#name"}]}}
+    });
     let either = json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
     let host = host(vec![
         calling(&[("object", r#"{"a": 1}"#), ("any", r#"{"input": "x"}"#), ("any", r#""y""#)]),
         text("done"),
     ]);
     let host = host.listed_tool(tool("object", object), Ok).listed_tool(tool("any", any), Ok);
-    let (reply, calls) = run(host.listed_tool(tool("either", either.clone()), Ok));
+    let host = host.listed_tool(tool("either", either.clone()), Ok);
+    let (reply, calls) = run(host.listed_tool(tool("tree", tree), Ok));
     reply.unwrap();
     let inputs: Vec<_> = calls.tools.iter().map(|(_, input)| input.clone()).collect();
     assert_eq!(inputs, [json!({"a": 1}), json!("x")]);
@@ -195,6 +200,10 @@ fn schemas_of_tools_become_objects() {
     // OpenAI refuses an object without `properties`, and combinations at the root.
     assert_eq!(parameters(0), json!({"type": "object", "required": ["a"], "properties": {}}));
     assert_eq!(parameters(2)["properties"], json!({"input": either}));
+    let (root, items) = ("#/properties/input", "#/properties/input/items");
+    assert_eq!(parameters(3)["properties"]["input"]["items"], json!({"$ref": root}));
+    let moved = json!([{"$ref": items}, {"$ref": "#/$defs/A"}, {"$ref": "#name"}]);
+    assert_eq!(parameters(3)["$defs"]["A"]["anyOf"], moved);
     assert_eq!(
         parameters(1),
         json!({
@@ -390,6 +399,10 @@ fn busy_server_is_asked_again_after_the_first_turn() {
     assert_eq!((first.unwrap_err().kind, calls.requests.len()), (ErrorKind::RateLimited, 1));
     let (last, _) = run(with_echo(host(vec![echo(), busy(), busy(), busy(), busy()])));
     assert_eq!(last.unwrap_err().kind, ErrorKind::RateLimited);
+    // An answer that comes too late is paid for each time.
+    let late = || Response::new(504).with_header("retry-after-ms", "1");
+    let (last, calls) = run(with_echo(host(vec![echo(), late(), late()])));
+    assert_eq!((last.unwrap_err().kind, calls.requests.len()), (ErrorKind::Unavailable, 3));
     let short = host(vec![echo(), busy()]).remaining(Duration::ZERO);
     assert_eq!(run(with_echo(short)).0.unwrap_err().kind, ErrorKind::RateLimited);
 }

@@ -38,7 +38,8 @@ impl Answer {
     pub(crate) fn read(api: Api, url: &str, response: Response) -> Result<Self, Failure> {
         let body = loose_json::parse(&response.body)
             .map_err(|error| malformed(api, url, &response, &error.to_string()))?;
-        let usage = body["usage"].is_object().then(|| Usage::read(&body, response.duration));
+        let usage =
+            body["usage"].is_object().then(|| Box::new(Usage::read(&body, response.duration)));
         Self::check(api, url, response, body).map_err(|failure| Failure { usage, ..failure })
     }
 

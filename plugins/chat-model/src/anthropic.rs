@@ -4,11 +4,18 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Ids, accepted_name, read_arguments};
 use crate::content;
+use crate::openai::retain;
 
 /// Version of the API.
 pub(crate) const VERSION: &str = "2023-06-01";
-/// The API has no default for the maximum length of an answer. Each of its models accepts this one.
-pub(crate) const MAX_TOKENS: u32 = 8192;
+/// Models of Anthropic that refuse more than 4096 tokens in an answer.
+const OLD: &[&str] =
+    &["claude-3-haiku", "claude-3-opus", "claude-3-sonnet", "claude-2", "claude-instant"];
+
+/// Returns the maximum length of an answer: the API has no default.
+pub(crate) fn max_tokens(model: &str) -> u32 {
+    if OLD.iter().any(|old| model.contains(old)) { 4096 } else { 8192 }
+}
 
 /// Returns a test's messages in this form, and the system message: all of them, because many models accept no later one.
 pub(crate) fn given(messages: &[Value]) -> (Option<Value>, Vec<Value>) {
@@ -159,6 +166,17 @@ pub(crate) fn add_result(messages: &mut Vec<Value>, call: &Call, content: &str, 
     add_block(messages, block);
 }
 
+/// Removes the keys of blocks that are not in Anthropic's API.
+pub(crate) fn remove_other_keys(message: &mut Value) {
+    for block in message["content"].as_array_mut().into_iter().flatten() {
+        match block["type"].as_str() {
+            Some("text") => retain(block, &["type", "text"]),
+            Some("tool_use") => retain(block, &["type", "id", "name", "input"]),
+            _ => {}
+        }
+    }
+}
+
 fn blocks(message: &Value) -> impl Iterator<Item = &Value> {
     message["content"].as_array().into_iter().flatten()
 }
@@ -265,6 +283,18 @@ mod tests {
                 {"role": "user", "content": "and?"},
             ])
         );
+    }
+
+    #[test]
+    fn default_length_is_accepted_by_old_models() {
+        for (model, tokens) in [
+            ("claude-3-haiku-20240307", 4096),
+            ("anthropic.claude-3-opus-20240229-v1:0", 4096),
+            ("claude-3-5-haiku-latest", 8192),
+        ] {
+            let (_, calls) = run(json!({"prompt": "hi", "model": model}), &json!({}));
+            assert_eq!(body(&calls.requests[0])["max_tokens"], tokens, "{model}");
+        }
     }
 
     #[test]

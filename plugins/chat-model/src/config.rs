@@ -30,7 +30,7 @@ pub struct Config {
     pub(crate) system: Option<String>,
     /// Sampling temperature. 0 gives the least random answers.
     pub(crate) temperature: Option<f64>,
-    /// Maximum length of an answer, in tokens. The default is that of the server, and 8192 for `anthropic`.
+    /// Maximum length of an answer, in tokens. The default is that of the server, and 8192 for `anthropic`, or 4096 for its first models.
     pub(crate) max_tokens: Option<u32>,
     /// Sends the test's seed. Servers that support seeds then repeat their answers. `anthropic` has no seeds.
     #[serde(default)]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::bound::{MAX_HANDOVER, cut, length};
 use crate::call::{Call, Ids};
 use crate::config::Api;
-use crate::{Answer, Config, Failure, Input, anthropic, failure, openai};
+use crate::{Answer, Config, Ended, Failure, Input, anthropic, end, failure, openai};
 
 /// Bytes that results of earlier turns keep: as long as it helps, all of them in order, and then all of them again.
 const KEPT: [usize; 2] = [1024, 160];
@@ -33,8 +33,8 @@ pub struct Conversation {
     results: Vec<ResultPlace>,
     /// Number of results of earlier turns in `results`.
     earlier: usize,
-    /// Whether the server accepts the reasoning in answers.
-    has_reasoning: bool,
+    /// Whether the server refuses keys of answers that are not in its API.
+    is_plain: bool,
 }
 
 /// A result of a call in the messages.
@@ -80,7 +80,6 @@ impl Conversation {
         let given = question.messages(config.system.as_deref())?;
         let given: Vec<Value> = given.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let model = question.model.unwrap_or(config.model);
-        fields.insert("model".to_owned(), model.into());
         fields.remove("messages");
         let temperature = question.temperature.or(config.temperature);
         let max_tokens = question.max_tokens.or(config.max_tokens);
@@ -92,8 +91,10 @@ impl Conversation {
             } else if config.seed {
                 return Err(Error::invalid_config(message));
             }
-            fields.entry("max_tokens").or_insert(anthropic::MAX_TOKENS.into());
+            let max_tokens = anthropic::max_tokens(&model);
+            fields.entry("max_tokens").or_insert(max_tokens.into());
         }
+        fields.insert("model".to_owned(), model.into());
         let seed = question.seed.or(config.seed.then_some(seed));
         for (name, value) in [
             ("temperature", temperature.map(Value::from)),
@@ -122,7 +123,7 @@ impl Conversation {
             messages,
             results: Vec::new(),
             earlier: 0,
-            has_reasoning: true,
+            is_plain: false,
         })
     }
 
@@ -160,14 +161,14 @@ impl Conversation {
 
     /// Adds an answer for the next request. Each of its calls must get a result.
     pub fn add(&mut self, answer: &Answer, calls: &[Call]) {
-        let mut message = match self.api {
+        let message = match self.api {
             Api::OpenAi => Some(openai::repeated(answer.message(), calls)),
             Api::Anthropic => anthropic::repeated(answer.message(), calls),
         };
-        if !self.has_reasoning {
-            message.iter_mut().for_each(remove_reasoning);
-        }
         self.messages.extend(message);
+        if self.is_plain {
+            self.remove_other_keys(self.messages.len() - 1);
+        }
         self.earlier = self.results.len();
     }
 
@@ -251,13 +252,34 @@ impl Conversation {
     pub fn send(&mut self) -> Result<Answer, Failure> {
         match self.exchange() {
             // Some servers send keys that they do not accept.
-            Err(failure) if failure.refuses_reasoning && self.has_reasoning => {
-                self.has_reasoning = false;
-                self.messages[self.given_count..].iter_mut().for_each(remove_reasoning);
+            Err(failure) if failure.refuses_keys && !self.is_plain && self.has_answers() => {
+                self.is_plain = true;
+                self.remove_other_keys(self.given_count);
                 self.exchange()
+            }
+            // The test's own messages may be too long for a model, but `max_tokens` or a proxy may be at fault as well.
+            Err(failure)
+                if failure.ended == Some(Ended::Context)
+                    && !self.has_answers()
+                    && end::may_be_of_settings(&failure.error.message) =>
+            {
+                Err(Failure { ended: None, ..failure })
             }
             result => result,
         }
+    }
+
+    fn has_answers(&self) -> bool {
+        self.messages.len() > self.given_count
+    }
+
+    /// Removes the keys of answers, from the message at `start`, that the API does not have.
+    fn remove_other_keys(&mut self, start: usize) {
+        let remove = match self.api {
+            Api::OpenAi => openai::remove_other_keys,
+            Api::Anthropic => anthropic::remove_other_keys,
+        };
+        self.messages[start..].iter_mut().for_each(remove);
     }
 
     fn exchange(&self) -> Result<Answer, Failure> {
@@ -269,12 +291,6 @@ impl Conversation {
             return Err(failure::from_response(url, &response));
         }
         Answer::read(self.api, url, response)
-    }
-}
-
-fn remove_reasoning(message: &mut Value) {
-    if let Some(message) = message.as_object_mut() {
-        message.retain(|key, _| !key.starts_with("reasoning"));
     }
 }
 

@@ -133,14 +133,17 @@ const REFUSED: &[&str] = &[
     "contentmanagementpolicy",
     "responsibleaipolicyviolation",
     "contentpolicyviolation",
-    "usagepolicy",
-    "usageguidelines",
+    // xAI.
+    "contentviolates",
     "datainspectionfailed",
     // DeepSeek.
     "contentexistsrisk",
     // OpenRouter.
     "inputwasflagged",
 ];
+
+/// Words of a policy that a conversation violates, or, with the status 403, an account.
+const POLICY: &[&str] = &["usagepolicy", "usageguidelines"];
 
 /// Returns the end of an agent by the error of a server. `None` for all other errors.
 pub(crate) fn of_error(status: u16, code: &str, message: &str) -> Option<Ended> {
@@ -152,12 +155,47 @@ pub(crate) fn of_error(status: u16, code: &str, message: &str) -> Option<Ended> 
     } else if has(CONTEXT) || status == 413 {
         Some(Ended::Context)
     } else {
-        ((400..500).contains(&status) && has(REFUSED)).then_some(Ended::Refused)
+        let is_refused = match status {
+            401 | 402 => false,
+            403 => has(REFUSED),
+            _ => (400..500).contains(&status) && (has(REFUSED) || has(POLICY)),
+        };
+        is_refused.then_some(Ended::Refused)
     }
+}
+
+/// Returns whether the error of a conversation that is too long may be one of the configuration or of a proxy: it counts
+/// `max_tokens`, too, or the bytes of a request.
+pub(crate) fn may_be_of_settings(message: &str) -> bool {
+    let letters = letters(&[message]);
+    let has = |words: &[&str]| words.iter().any(|word| letters.contains(word));
+    has(&["maxtokens", "maxcompletiontokens", "inthecompletion", "forthecompletion"])
+        || !has(CONTEXT)
 }
 
 /// Joins the letters of texts in lower case, because servers write `rate_limit`, `RateLimit` and `rate limit`.
 pub(crate) fn letters(texts: &[&str]) -> String {
     let letters = texts.iter().flat_map(|text| text.chars()).filter(|char| char.is_alphabetic());
     letters.flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, of_error};
+
+    #[test]
+    fn account_that_violates_a_policy_is_no_refusal_of_the_model() {
+        let guidelines = "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO";
+        let account = "Your account violates our usage policy.";
+        for (status, message, ended) in [
+            (403, guidelines, Some(Ended::Refused)),
+            (403, "your input was flagged", Some(Ended::Refused)),
+            (403, account, None),
+            (401, account, None),
+            (401, guidelines, None),
+            (400, "Your prompt may violate our usage policy.", Some(Ended::Refused)),
+        ] {
+            assert_eq!(of_error(status, "", message), ended, "{status}: {message}");
+        }
+    }
 }

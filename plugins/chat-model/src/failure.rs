@@ -25,14 +25,16 @@ pub struct Failure {
     /// The end of an agent that has answered in spite of it. `None` for faults of the server, the scenario or the network.
     pub ended: Option<Ended>,
     /// Tokens of an answer that cannot be used.
-    pub usage: Option<Usage>,
-    /// Whether the server refuses the reasoning that it has sent itself.
-    pub(crate) refuses_reasoning: bool,
+    pub usage: Option<Box<Usage>>,
+    /// Whether the time ran out while the model may have written an answer, which is paid for.
+    pub is_timeout: bool,
+    /// Whether the server refuses keys that it has sent itself.
+    pub(crate) refuses_keys: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, ended: None, usage: None, refuses_reasoning: false }
+        Self { error, ended: None, usage: None, is_timeout: false, refuses_keys: false }
     }
 }
 
@@ -57,7 +59,7 @@ pub(crate) fn from_response(url: &str, response: &Response) -> Failure {
 
     let text = message_of(&body).unwrap_or_else(|| start_of(response));
     let ended = end::of_error(status, &code, &text);
-    let refuses_reasoning = matches!(status, 400 | 422) && refuses_reasoning(&text);
+    let refuses_keys = matches!(status, 400 | 422) && ended.is_none() && refuses_keys(&text);
     let message = match (status, response.header("location")) {
         (300..400, Some(place)) => {
             format!("the server answered {status}: `base_url` has moved to {place}")
@@ -70,15 +72,24 @@ pub(crate) fn from_response(url: &str, response: &Response) -> Failure {
         _ => format!("the server answered {status}: {text}"),
     };
     let error = Error::new(kind, message).code(code).details(json!({ "status": status }));
-    Failure { ended, refuses_reasoning, ..with_wait(error, response).into() }
+    let is_timeout = matches!(status, 504 | 524);
+    Failure { ended, is_timeout, refuses_keys, ..with_wait(error, response).into() }
 }
 
-/// Returns whether a message refuses a key such as `reasoning_content` of an earlier answer. Other servers demand that key.
-fn refuses_reasoning(message: &str) -> bool {
+/// Returns whether a message may refuse a key of an earlier answer, such as `reasoning_content`. Other servers demand that key. Many
+/// messages have the name of the key in another field, or not at all.
+fn refuses_keys(message: &str) -> bool {
     let letters = letters(&[message]);
-    let words =
-        ["unsupported", "notsupported", "notpermitted", "unexpected", "unknown", "unrecognized"];
-    letters.contains("reasoning") && words.iter().any(|word| letters.contains(word))
+    let words = [
+        "unsupported",
+        "notsupported",
+        "notpermitted",
+        "extraforbidden",
+        "unexpected",
+        "unknown",
+        "unrecognized",
+    ];
+    words.iter().any(|word| letters.contains(word))
 }
 
 /// Returns the failure in a response with a status of success: an error of its first choice, one after the start of an answer, or
@@ -113,12 +124,13 @@ pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Op
 
 /// Returns the error for a request without a response. An invalid request is a mistake in `base_url` or `headers`.
 pub(crate) fn without_response(error: HttpError) -> Failure {
+    let is_timeout = error == HttpError::Timeout;
     let is_invalid = matches!(error, HttpError::InvalidRequest(_));
     let mut error = Error::from(error);
     if is_invalid {
         error.kind = ErrorKind::InvalidConfig;
     }
-    error.into()
+    Failure { is_timeout, ..error.into() }
 }
 
 /// Returns the start of a body, for a message.
@@ -293,7 +305,7 @@ mod tests {
     use runner_sdk::{Error, ErrorKind};
     use serde_json::{Value, json};
 
-    use super::{duration, kind};
+    use super::{duration, kind, without_response};
     use crate::Chat;
 
     fn error(answer: Result<Response, HttpError>) -> Error {
@@ -522,6 +534,7 @@ mod tests {
     fn missing_server_is_unavailable() {
         let gone = error(Err(HttpError::Unreachable("refused".into())));
         assert_eq!((gone.kind, &*gone.code), (ErrorKind::Unavailable, "unreachable"));
+        assert!(without_response(HttpError::Timeout).is_timeout);
         let slow = error(Err(HttpError::Timeout));
         assert_eq!((slow.kind, &*slow.code), (ErrorKind::Unavailable, "timeout"));
     }

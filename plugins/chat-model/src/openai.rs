@@ -63,6 +63,23 @@ pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Value {
     repeated.into()
 }
 
+/// Removes the keys of a message that are not in OpenAI's API, such as `reasoning`.
+pub(crate) fn remove_other_keys(message: &mut Value) {
+    retain(message, &["role", "content", "name", "tool_calls", "tool_call_id", "function_call"]);
+    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+    for call in calls.into_iter().flatten() {
+        retain(call, &["id", "type", "function"]);
+        retain(&mut call["function"], &["name", "arguments"]);
+    }
+}
+
+/// Removes all other keys of an object.
+pub(crate) fn retain(object: &mut Value, known: &[&str]) {
+    if let Some(object) = object.as_object_mut() {
+        object.retain(|key, _| known.contains(&key.as_str()));
+    }
+}
+
 /// Returns the name and the arguments of a call. Servers that parse arguments refuse the whole request for those that are not an
 /// object as text, so these become `{}`. The error of the call has them.
 fn function(raw: &Value, call: &Call) -> Value {
