@@ -77,7 +77,7 @@ fn agent_solves_a_task_with_a_tool() {
     assert_eq!((metric("total_tokens"), metric("cost_usd")), (220.0, 4e-4));
 
     let sent: Vec<_> = server.requests().iter().map(body).collect();
-    let parameters = json!({"type": "object", "required": ["args"]});
+    let parameters = json!({"type": "object", "required": ["args"], "properties": {}});
     assert_eq!(sent[0]["tools"][0]["function"]["parameters"], parameters);
     assert!(results(&server.requests()[1])[1].contains("there is no tool `fly`"));
 
