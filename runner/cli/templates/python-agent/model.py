@@ -27,7 +27,7 @@ class Conversation:
 
     def __init__(self, messages):
         self.messages = list(messages)
-        self._ids = {call["id"] for message in messages for call in message.get("tool_calls") or []}
+        self._ids = {call.get("id") for message in messages for call in message.get("tool_calls") or []}
         self._made = 0
 
     def add_answer(self, message):
