@@ -30,6 +30,9 @@ const LEFT_OUT: [&str; 14] = [
     "crc",
 ];
 
+/// Keys of rows that also depend on whether an attempt was fast enough for `max_duration`: graders are called only then.
+const AFTER_DURATION: [&str; 3] = ["outcome", "grades", "flaky"];
+
 /// The attempts of two runs, compared row by row.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ExactComparison {
@@ -110,8 +113,19 @@ struct Compared {
     /// A timeout is by real time, so two of them are not compared.
     is_timeout: bool,
     has_max_duration: bool,
+    /// Whether it failed by `max_duration` alone.
+    is_late: bool,
     has_transcript: bool,
     is_retried: bool,
+}
+
+/// The compared keys of a row.
+struct ComparedKeys {
+    keys: Keys,
+    /// Whether a check of `max_duration` was removed.
+    has_max_duration: bool,
+    /// Whether that check alone decided the outcome.
+    is_late: bool,
 }
 
 impl ExactComparison {
@@ -121,6 +135,10 @@ impl ExactComparison {
     ///
     /// A run or a line cannot be read.
     pub fn read(runs: [&RunDir; 2]) -> Result<Self, RecordError> {
+        runs[0].snapshot(|| runs[1].snapshot(|| Self::read_once(runs)))
+    }
+
+    fn read_once(runs: [&RunDir; 2]) -> Result<Self, RecordError> {
         let manifests = [runs[0].manifest()?, runs[1].manifest()?];
         // A replay repeats the attempts since a trial was last rerun.
         let is_replay =
@@ -208,12 +226,13 @@ fn read(
         let problem = match line {
             ReadLine::Row(head, _) if head.outcome == Outcome::Stopped => return,
             ReadLine::Row(head, bytes) => match compared(bytes) {
-                Some((keys, has_max_duration)) => {
+                Some(ComparedKeys { keys, has_max_duration, is_late }) => {
                     let row = Compared {
                         line: (place.at, bytes.len()),
                         hash: hash(&keys),
                         is_timeout: head.outcome == Outcome::Timeout,
                         has_max_duration,
+                        is_late,
                         has_transcript: keys.contains_key("transcript"),
                         is_retried: only_new && read_line(bytes).is_ok_and(|row| row.is_retried()),
                     };
@@ -252,26 +271,35 @@ fn hash(keys: &Keys) -> [u8; 16] {
     *digest(&text).0.first_chunk().unwrap_or(&[0; 16])
 }
 
-/// Returns whether two rows are equal, but for the ids in their transcripts.
-fn is_equal(runs: [&RunDir; 2], [before, now]: [&Compared; 2]) -> Result<bool, RecordError> {
-    if before.hash == now.hash || !before.has_transcript || !now.has_transcript {
+/// Returns whether two rows are equal, but for the ids in their transcripts, and for the outcome if real time decided one of them.
+fn is_equal(runs: [&RunDir; 2], rows: [&Compared; 2]) -> Result<bool, RecordError> {
+    let [before, now] = rows;
+    let has_transcripts = before.has_transcript && now.has_transcript;
+    if before.hash == now.hash || !has_transcripts && before.is_late == now.is_late {
         return Ok(before.hash == now.hash);
     }
-    let [before, now] = [before.keys(runs[0])?, now.keys(runs[1])?];
+    let [before, now] = keys(runs, rows.map(Some))?;
     Ok(before.is_some() && before.as_ref().map(hash) == now.as_ref().map(hash))
 }
 
-impl Compared {
-    /// Reads the row again. Its transcript has the digest without the id.
-    fn keys(&self, run: &RunDir) -> Result<Option<Keys>, RecordError> {
-        let line = run.row(self.line.0, self.line.1)?;
-        let keys = compared(&line).map(|(mut keys, _)| {
+/// Reads two rows again, without the keys that cannot be equal. Their transcripts have the digest without the id.
+fn keys(
+    runs: [&RunDir; 2],
+    rows: [Option<&Compared>; 2],
+) -> Result<[Option<Keys>; 2], RecordError> {
+    let is_late = rows.iter().flatten().any(|row| row.is_late);
+    let mut both = [None, None];
+    for (side, row) in rows.into_iter().enumerate() {
+        let Some(row) = row else { continue };
+        let line = runs[side].row(row.line.0, row.line.1)?;
+        both[side] = compared(&line).map(|ComparedKeys { mut keys, .. }| {
             // A transcript that is lost keeps its digest.
-            let _ = remove_session(run, &mut keys);
+            let _ = remove_session(runs[side], &mut keys);
+            keys.retain(|key, _| !(is_late && AFTER_DURATION.contains(&key.as_str())));
             keys
         });
-        Ok(keys)
     }
+    Ok(both)
 }
 
 /// Replaces digest and size of the transcript by those without `session_id`: in older runs it counts stopped and earlier attempts.
@@ -298,8 +326,8 @@ fn remove_session(run: &RunDir, row: &mut Keys) -> Option<()> {
     Some(())
 }
 
-/// Returns the keys of a row that equal attempts have in common, and whether a check of `max_duration` is left out.
-fn compared(bytes: &[u8]) -> Option<(Keys, bool)> {
+/// Returns the keys of a row that equal attempts have in common.
+fn compared(bytes: &[u8]) -> Option<ComparedKeys> {
     let mut row: Keys = serde_json::from_slice(bytes).ok()?;
     row.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
     remove_hash(&mut row)?;
@@ -311,29 +339,26 @@ fn compared(bytes: &[u8]) -> Option<(Keys, bool)> {
         }
         *raw = to_raw_value(&grades).ok()?;
     }
-    let has_max_duration = remove_max_duration(&mut row)?;
-    Some((row, has_max_duration))
+    let (has_max_duration, is_late) = remove_max_duration(&mut row)?;
+    Some(ComparedKeys { keys: row, has_max_duration, is_late })
 }
 
-/// Removes the check of `max_duration` from a row, and its outcome if no other check decided it. Returns whether there was one.
-fn remove_max_duration(row: &mut Keys) -> Option<bool> {
-    let Some(raw) = row.get_mut("checks") else { return Some(false) };
-    let mut checks: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
+/// Removes the check of `max_duration` from a row. Returns whether there was one, and whether it alone decided the outcome.
+fn remove_max_duration(row: &mut Keys) -> Option<(bool, bool)> {
+    let Some(raw) = row.get_mut("checks") else { return Some((false, false)) };
+    let checks: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
     let has = |part: &Keys, key: &str, value: &str| {
         part.get(key).is_some_and(|own| own.get().trim_matches('"') == value)
     };
     let (removed, left): (Vec<_>, Vec<_>) =
-        checks.drain(..).partition(|check| has(check, "kind", "max_duration"));
+        checks.into_iter().partition(|check| has(check, "kind", "max_duration"));
     let fails = |checks: &[Keys]| checks.iter().any(|check| has(check, "verdict", "fail"));
     *raw = to_raw_value(&left).ok()?;
-    if fails(&removed) && !fails(&left) && !has(row, "verdict", "fail") {
-        let outcome = if has(row, "verdict", "skip") { "skipped" } else { "passed" };
-        row.insert("outcome".to_owned(), to_raw_value(outcome).ok()?);
-    }
+    let is_late = fails(&removed) && !fails(&left) && !has(row, "verdict", "fail");
     if left.is_empty() {
         row.remove("checks");
     }
-    Some(!removed.is_empty())
+    Some((!removed.is_empty(), is_late))
 }
 
 /// Removes the hash of calls from a row or a grade, because it covers their durations.
@@ -350,11 +375,7 @@ fn difference(
     (trial, attempt): Place,
     rows: [Option<&Compared>; 2],
 ) -> Result<Difference, RecordError> {
-    let [before, now] = [0, 1].map(|side| match rows[side] {
-        Some(row) => row.keys(runs[side]),
-        None => Ok(None),
-    });
-    let rows = [before?, now?];
+    let rows = keys(runs, rows)?;
     let keys = rows.iter().flatten().flatten().map(|(key, _)| key);
     let differing = keys.filter(|key| {
         let [before, now] =
@@ -404,7 +425,7 @@ mod tests {
         let base =
             r#"[{"name":"a","sha256":"11"},{"name":"b","sha256":"11"},{"name":"c","sha256":"11"}]"#;
         let new = r#"[{"name":"b","sha256":"11"},{"name":"c","sha256":"22"},{"name":"d","sha256":"11"},{"name":"d","sha256":"22"}]"#;
-        let [base, new] = [base, new].map(|artifacts| row(artifacts).unwrap().0);
+        let [base, new] = [base, new].map(|artifacts| row(artifacts).unwrap().keys);
         let found = other_artifacts([&base, &new]);
         let found: Vec<_> = found.iter().map(|one| (&*one.name, one.in_base, one.in_new)).collect();
         assert_eq!(found, [("a", true, false), ("c", true, true), ("d", false, true)]);
@@ -412,31 +433,13 @@ mod tests {
 
     #[test]
     fn continued_attempts_with_as_many_calls_are_equal() {
-        let text = |row: &str| serde_json::to_string(&compared(row.as_bytes()).unwrap().0).unwrap();
+        let text =
+            |row: &str| serde_json::to_string(&compared(row.as_bytes()).unwrap().keys).unwrap();
         let whole = text(r#"{"output": 1, "calls": {"count": 40, "sha256": "aa"}}"#);
         let continued =
             text(r#"{"output": 1, "calls": {"count": 40, "sha256": "bb"}, "continued": 2}"#);
         assert_eq!(whole, continued);
         let fewer = text(r#"{"output": 1, "calls": {"count": 39, "sha256": "aa"}}"#);
         assert_ne!(whole, fewer);
-    }
-
-    #[test]
-    fn real_time_decides_no_difference() {
-        let row = |outcome: &str, more: &str, checks: &[&str]| {
-            let row = format!(r#"{{"outcome":"{outcome}"{more},"checks":[{}]}}"#, checks.join(","));
-            let (keys, has_max_duration) = compared(row.as_bytes()).unwrap();
-            (serde_json::to_string(&keys).unwrap(), has_max_duration)
-        };
-        let late = r#"{"kind":"max_duration","verdict":"fail","actual":1.5}"#;
-        let other = r#"{"kind":"equals","verdict":"fail"}"#;
-        let passed = r#"{"outcome":"passed"}"#;
-        assert_eq!(row("passed", "", &[]), (passed.to_owned(), false));
-        assert_eq!(row("failed", "", &[late]), (passed.to_owned(), true));
-        // The duration is not the only reason.
-        assert_eq!(row("failed", "", &[late, other]).0, row("failed", "", &[other]).0);
-        let own = r#","verdict":"fail""#;
-        assert!(row("failed", own, &[late]).0.contains("failed"));
-        assert!(row("failed", r#","verdict":"skip""#, &[late]).0.contains("skipped"));
     }
 }

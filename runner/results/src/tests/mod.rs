@@ -1,5 +1,7 @@
 //! Tables of random rows have the answers of a plain reading of them, however the rows were read.
 
+mod exact;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Seek as _, Write as _};
