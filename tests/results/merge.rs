@@ -259,6 +259,37 @@ fn all_problems_of_shards_are_named() {
 }
 
 #[test]
+fn shards_with_other_random_numbers_are_refused() {
+    let runner = Runner::new(&["hostile"]);
+    let scenario = |keys: &str| {
+        let grader = r#"[graders.judge]
+plugin = "hostile.wasm"
+input = { do = "echo", value = { verdict = "pass" } }
+[providers.hostile]
+plugin = "hostile.wasm"
+"#;
+        let test = r#"a | { do = "echo", value = 1 } | graders = ["judge"]"#;
+        runner.scenario(&format!("{keys}[defaults]\nrepeat = 2\n{grader}{}", tests(test)));
+    };
+    for (folder, keys, code) in [("plain", "", 0), ("exact", "[run]\ndeterministic = true\n", 2)] {
+        scenario(keys);
+        let shards = [1, 2].map(|index| {
+            let (into, shard) = (format!("{folder}/{index}"), format!("{index}/2"));
+            runner.exec(&["--shard", &shard, "--into", &into]).expect(0);
+            into
+        });
+        // An earlier version gave the grader the numbers of its provider.
+        let second = at(&runner, &shards[1]);
+        let mut manifest = second.manifest();
+        manifest["metadata"].as_object_mut().unwrap().remove("random_recipe");
+        second.write("benchmark.json", manifest.to_string());
+        let into = format!("{folder}/whole");
+        let merge = ["merge", "--into", &into, &shards[0], &shards[1]];
+        snapshot(&runner.run(&merge).expect(code));
+    }
+}
+
+#[test]
 fn running_shard_is_not_merged() {
     let runner = Runner::endless(4, "sleep", "");
     let mut command = runner.command(&[

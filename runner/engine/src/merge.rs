@@ -59,6 +59,8 @@ struct WholePlan {
     /// The shard's number of each trial.
     shards: Vec<u32>,
     count: u32,
+    /// Number of the recipe for random numbers. `None` if they are the same by each recipe.
+    random_recipe: Option<u32>,
 }
 
 /// The trials of a shard, with their indexes in the whole plan.
@@ -273,6 +275,13 @@ impl GivenShard {
             return Ok(());
         }
         let MergeSource { run, manifest, unfinished } = source;
+        if whole.random_recipe.is_some_and(|recipe| recipe != manifest.metadata.random_recipe) {
+            self.problems.push(format!(
+                "runner {} gave its graders other random numbers than those of the other shards; run all shards with one version",
+                manifest.metadata.runner_version
+            ));
+            return Ok(());
+        }
         let members = ShardTrials(whole, shard.index());
         let verified = run.verify(Some(&members))?;
         self.problems.extend(verified.faults.iter().take(MAX_FAULTS).map(fault));
@@ -364,7 +373,10 @@ impl WholePlan {
         let (scenario, suite) = whole_tests(&root, run, manifest)?;
         let count = base.shard.count();
         let shards = suite.shards(count).map_err(|source| unreadable(&root, source))?;
-        Ok(Self { scenario, suite, shards, count })
+        let mut providers = scenario.providers.iter();
+        let has_recipe = providers.any(|one| one.grading.is_some() && one.deterministic.is_some());
+        let random_recipe = has_recipe.then_some(manifest.metadata.random_recipe);
+        Ok(Self { scenario, suite, shards, count, random_recipe })
     }
 
     /// Finds the missing shards, and all trials without a result.
