@@ -11,7 +11,7 @@ use crate::messages::outputs::snapshot;
 use crate::support::{
     processes::Process,
     run::{Run, sealed},
-    runner::Runner,
+    runner::{Runner, tests},
     running::{Finished, Running},
     server::{Response, Server},
     wait::wait_until,
@@ -560,4 +560,20 @@ fn rerun_trial_is_replayed_from_its_first_attempt() {
     // So are the new attempts of a replay.
     runner.run(&["resume", "latest", "--rerun", "all"]).expect(0);
     runner.run(&["compare", "--exact", run.id(), "latest"]).expect(0).says(&["✓ 3 attempts"]);
+}
+
+#[test]
+fn replay_is_no_part_of_another_run() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!("[providers.p]\nplugin = \"bundled:echo\"\n{}", tests("a | 1")));
+    let exec = |options: &[&str], into: &str| runner.exec(&[options, &["--into", into]].concat());
+    let (recorded, replayed) = (["--journal"], ["--replay", "first"]);
+    exec(&recorded, "results/first").expect(0);
+    exec(&replayed, "results/replay").expect(0);
+    exec(&replayed, "results/replay").expect(0).says(&["nothing is left to do"]);
+    snapshot(&exec(&recorded, "results/replay").expect(2));
+    snapshot(&exec(&replayed, "results/first").expect(2));
+    exec(&["--journal", "--shard", "1/2"], "shards/1").expect(0);
+    exec(&["--replay", "results/first", "--shard", "2/2"], "shards/2").expect(0);
+    snapshot(&runner.run(&["merge", "shards/1", "shards/2", "--into", "shards/all"]).expect(2));
 }

@@ -334,7 +334,7 @@ impl OpenedShard {
         let plugins: Vec<_> =
             manifest.planned().map(|stored| (&stored.name, stored.digest)).collect();
         let tests = (metadata.scenario_sha256, metadata.suite, metadata.blobs);
-        let tests = (tests, metadata.random_recipe);
+        let tests = (tests, metadata.random_recipe, metadata.selection.replayed());
         format!("{:?}", (self.shard.count(), tests, &metadata.selection.overrides, plugins))
     }
 

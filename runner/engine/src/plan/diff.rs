@@ -28,8 +28,11 @@ pub(crate) fn difference<'a>(
     };
     let providers: Vec<_> = providers.collect();
     let old = &run.metadata;
-    if old.selection.overrides != metadata.selection.overrides {
-        Some("`--repeat`, `--retries`, `--seed`, `--limit`, `--journal` or `--set` have changed")
+    let [was, is] = [old, metadata].map(|plan| &plan.selection);
+    if (&was.overrides, was.replayed()) != (&is.overrides, is.replayed()) {
+        Some(
+            "`--repeat`, `--retries`, `--seed`, `--limit`, `--journal`, `--replay` or `--set` have changed",
+        )
     } else if old.scenario_sha256 != metadata.scenario_sha256 {
         Some("its scenario is different or has changed")
     } else if (old.suite, old.blobs) != (metadata.suite, metadata.blobs) {
