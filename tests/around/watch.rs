@@ -91,7 +91,12 @@ fn removed_run_is_followed_by_a_new_one() {
     runner.run(&["prune", old.id(), "--yes"]).expect(0);
     replace(&runner, "cases/a.txt", "b");
     watching.watched(2);
-    assert_ne!(runner.only_run().id(), old.id());
+    let new = runner.only_run();
+    assert_ne!(new.id(), old.id());
+    fs::rename(&new.dir, runner.path("moved")).unwrap();
+    replace(&runner, "cases/a.txt", "c");
+    watching.watched(3);
+    assert_ne!(runner.only_run().id(), new.id());
     watching.end_by(Signal::INT).0.expect(1);
 }
 

@@ -9,7 +9,7 @@ use notify::{RecursiveMode, Watcher as _};
 use runner_engine::{ExecRequest, ResumeRequest};
 use runner_model::{Digest, RunStatus, digest, exit::Exit, units::plural};
 use runner_prepare::source::{Source, is_folder, read_regular};
-use runner_record::RunDir;
+use runner_record::ResultsRoot;
 
 use super::session;
 use crate::args::SessionArgs;
@@ -68,26 +68,26 @@ pub fn run(
         }
         return Ok::<_, CommandError>(());
     };
-    let mut run: Option<RunDir> = None;
+    // Its path: another process may move the run, whose handle stays valid.
+    let mut run: Option<String> = None;
     // Before the session reads the files: a change during the session is another one.
     let mut files = look(request, &Files::new(), build.is_some());
     loop {
         watch(&files)?;
         // After a `prune` or `cancel` by another process, no session can continue the run.
-        run = run.filter(can_continue);
+        run = run.filter(|run| can_continue(request, run));
         let session = |observer: &mut dyn runner_engine::Observer| {
             let ended = match &run {
                 None => runner_engine::exec(request, observer)?,
                 Some(run) => {
                     let mut session = args.request_for_existing();
                     session.remote.clone_from(&request.session.remote);
-                    let name = run.path().to_string_lossy().into_owned();
-                    let again = ResumeRequest::new(name, &request.session.results);
+                    let again = ResumeRequest::new(run, &request.session.results);
                     let again = ResumeRequest { accept_changes: true, session, ..again };
                     runner_engine::resume(&again, observer)?
                 }
             };
-            run = Some(ended.run.clone());
+            run = Some(ended.run.path().to_string_lossy().into_owned());
             Ok(ended)
         };
         let built = build.map_or(Ok(()), |build| build());
@@ -125,8 +125,10 @@ pub fn run(
 }
 
 /// Returns whether a run is still there, and not cancelled.
-fn can_continue(run: &RunDir) -> bool {
-    run.manifest().is_ok_and(|manifest| manifest.status != RunStatus::Cancelled)
+fn can_continue(request: &ExecRequest, run: &str) -> bool {
+    let found = ResultsRoot::existing(&request.session.results).and_then(|root| root.find(run));
+    let manifest = found.and_then(|run| run.manifest());
+    manifest.is_ok_and(|manifest| manifest.status != RunStatus::Cancelled)
 }
 
 /// Returns the files of a scenario. Those of one that cannot be read are the files that it had before. A plugin in a folder has
