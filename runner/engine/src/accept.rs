@@ -89,7 +89,7 @@ impl<'p> StoredOutputs<'p> {
             Ok::<_, EngineError>(rows.into_iter().collect::<HashSet<_>>())
         });
         let matching = matching.transpose()?;
-        let takes_known = filter.as_ref().is_some_and(|filter| filter.text().contains("known("));
+        let takes_known = filter.as_ref().is_some_and(|filter| filter.has_known());
         let (mut selected, mut left_out) = (BTreeSet::new(), 0);
         for place in 0..order.len() {
             let row = order.number(place).and_then(|trial| table.result(trial));

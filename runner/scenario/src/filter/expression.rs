@@ -191,6 +191,11 @@ impl Filter {
         self.has(|condition| matches!(condition, Condition::Known | Condition::Unexpected))
     }
 
+    /// Returns whether there is a `known()`, except in an `in(RUN, FILTER)`.
+    pub fn has_known(&self) -> bool {
+        self.has(|condition| matches!(condition, Condition::Known))
+    }
+
     /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.
     pub fn needs_texts(&self) -> bool {
         self.has(|condition| {
