@@ -389,10 +389,19 @@ fn failures_are_shown_in_the_order_of_lists() {
         "#,
     ));
     runner.exec(&["-j", "1"]).expect(1);
-    let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
-    let trials: Vec<_> =
-        shown.lines().filter_map(|line| line.split_once('@')?.0.split(' ').next_back()).collect();
-    assert_eq!(trials, ["broken", "wrong-1", "wrong-2", "other"], "{shown}");
+    let run = runner.only_run();
+    let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
+    for is_lost in [false, true] {
+        if is_lost {
+            fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2])))
+                .unwrap();
+        }
+        let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
+        let lines = shown.lines();
+        let trials: Vec<_> =
+            lines.filter_map(|line| line.split_once('@')?.0.split(' ').next_back()).collect();
+        assert_eq!(trials, ["broken", "wrong-1", "wrong-2", "other"], "lost: {is_lost}\n{shown}");
+    }
 }
 
 #[test]

@@ -94,7 +94,8 @@ impl Rows {
         let suite = plan::suite(self.table.run());
         self.each(|row, _| {
             let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
-            let place = place.unwrap_or(u64::MAX);
+            // Without the plan, groups have the order of their first rows.
+            let place = place.unwrap_or(rows.len() as u64);
             let group = (rank(row.outcome), hash(&failure::first_reason(row)));
             let first = first.entry(group).or_insert(place);
             *first = place.min(*first);
