@@ -9,8 +9,7 @@ use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::{queue, settings::Settings};
 use runner_record::{Manifest, Owned, RecordError, ResultsRoot, RunDir};
-use runner_report::{Form, FormError, RowSelection as Rows, RunDocument, SentNotification};
-use runner_scenario::parse_stored;
+use runner_report::{Form, FormError, RowSelection as Rows, RunDocument, SentNotification, plan};
 
 use crate::report_files::{ReportFile, report_options};
 use crate::text::{CommandError, Out};
@@ -227,10 +226,7 @@ fn annotate(run: &RunDir, document: Option<RunDocument>, ran_nothing: bool, out:
 
 /// Returns the files of `[report]`, which are in the run's folder.
 fn of_scenario(run: &RunDir, manifest: &Manifest) -> impl Iterator<Item = ReportFile> {
-    let text = run.scenario(manifest).unwrap_or_default();
-    let overrides = &manifest.metadata.selection.overrides;
-    let scenario = parse_stored(&text, &manifest.scenario, overrides);
-    let names = scenario.map(|scenario| scenario.reports).unwrap_or_default();
+    let names = plan::scenario(run, manifest).map(|scenario| scenario.reports).unwrap_or_default();
     let directory = run.path();
     names.into_iter().filter_map(move |name| {
         let path = directory.join(name);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::{io, ops::Range, path::Path};
 
 use runner_model::row::{Check, CheckKind};
-use runner_model::{Outcome, Places as _, RowRef, digest, json};
+use runner_model::{Outcome, Places as _, RowRef, json};
 use runner_model::{outcome::Verdict, test::Test, units::plural};
-use runner_record::{Manifest, Rerun, ResultsRoot, RunDir, UserFolder};
+use runner_record::{Manifest, ResultsRoot, RunDir, UserFolder};
 use runner_results::{PlanOrder, RowSelection, RunTable, TableRow};
 use runner_scenario::{AcceptedOutputs, Filter, accept_outputs, parse_stored};
 use serde_json::Value;
@@ -107,8 +107,7 @@ impl<'p> StoredOutputs<'p> {
             }
         }
         if let (Some(filter), true, 0) = (filter, selected.is_empty(), left_out) {
-            let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
-            return Err(EngineError::NothingMeant(rerun, String::new()));
+            return Err(EngineError::no_match(&filter));
         }
         let needed = order.needed(&table);
         Ok(Self { dir, plan, table, order, needed, selected, left_out, has_secrets })

@@ -3,10 +3,10 @@
 use std::{fmt, path::PathBuf};
 
 use runner_model::visible::{shown_path, visible_line};
-use runner_model::{Reason, StopSignal, exit::Exit};
+use runner_model::{Reason, StopSignal, digest, exit::Exit};
 use runner_prepare::{PrepareError, machine};
 use runner_record::{RecordError, Rerun};
-use runner_scenario::{Problems, similar};
+use runner_scenario::{Filter, Problems, similar};
 use thiserror::Error;
 
 /// Width of problems of a scenario, in columns.
@@ -84,6 +84,13 @@ impl From<PrepareError> for EngineError {
 }
 
 impl EngineError {
+    /// Returns the error of a filter that matches no result of a run.
+    pub(crate) fn no_match(filter: &Filter) -> Self {
+        // The message has only the text.
+        let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
+        Self::NothingMeant(rerun, String::new())
+    }
+
     /// Wraps the failure of a worker without a run.
     pub(crate) fn of_pool(reason: Reason, message: String) -> Self {
         match reason {

@@ -5,9 +5,9 @@ use std::{io, mem, path::Path};
 
 use runner_model::row::FailureKinds;
 use runner_model::visible::{shown_path, visible_line};
-use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected, digest};
+use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected};
 use runner_model::{known::KnownEntry, status::RunVerdict};
-use runner_record::{Manifest, Rerun, ResultsRoot, RunDir, UserFolder, now};
+use runner_record::{Manifest, ResultsRoot, RunDir, UserFolder, now};
 use runner_results::{PlanOrder, RunTable, short};
 use runner_scenario::{Filter, KnownResults, KnownUpdate, PairResults, Suite};
 use runner_scenario::{known_sources, load_selected};
@@ -223,8 +223,7 @@ fn selected_tests(
         selected.insert((row.test.to_string(), row.provider.to_string()));
     })?;
     if selected.is_empty() {
-        let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
-        return Err(EngineError::NothingMeant(rerun, String::new()));
+        return Err(EngineError::no_match(&filter));
     }
     Ok(selected)
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use runner_model::provider::{MountedFolder, Provider};
 use runner_model::{grants::FsGrant, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{GrantsToml, parse_stored};
+use runner_results::plan;
+use runner_scenario::GrantsToml;
 
 use crate::{EngineError, SessionRequest};
 
@@ -66,11 +67,9 @@ pub fn author(manifest: &Manifest) -> String {
 /// Returns the access that a run gives to its plugins: the grants of its stored scenario, which the manifest may contradict,
 /// the folders where they lead now, and the secrets of webhooks. A line each.
 pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
-    let overrides = &manifest.metadata.selection.overrides;
-    let scenario = dir.scenario(manifest).ok();
-    let scenario =
-        scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
-    let Some(scenario) = scenario else { return vec!["its scenario cannot be read".to_owned()] };
+    let Some(scenario) = plan::scenario(dir, manifest) else {
+        return vec!["its scenario cannot be read".to_owned()];
+    };
     let mut lines = grant_lines(&scenario.providers);
     if lines.is_empty() {
         lines.push("it grants its providers nothing".to_owned());

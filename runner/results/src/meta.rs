@@ -6,12 +6,11 @@ use std::iter;
 
 use runner_model::{Counts, Text};
 use runner_record::{Manifest, RunDir};
-use runner_scenario::parse_stored;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::RunTable;
+use crate::{RunTable, plan};
 
 /// Results of trials by the values of one key of `meta`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -88,16 +87,10 @@ impl TestMeta {
                 found.tests.insert(id.to_string(), place);
             }
         }
-        if found.metas.len() > 1 {
-            let scenario = parse_stored(
-                &run.scenario(manifest).ok()?,
-                &manifest.scenario,
-                &manifest.metadata.selection.overrides,
-            )
-            .ok()?;
-            if let Some(keys) = scenario.dimensions {
-                found.metas.iter_mut().for_each(|meta| meta.retain(|key, _| keys.contains(key)));
-            }
+        if found.metas.len() > 1
+            && let Some(keys) = plan::scenario(run, manifest)?.dimensions
+        {
+            found.metas.iter_mut().for_each(|meta| meta.retain(|key, _| keys.contains(key)));
         }
         Some(found)
     }

@@ -1,8 +1,14 @@
 //! The stored tests of a run: its plan.
 
 use runner_model::Places as _;
-use runner_record::RunDir;
-use runner_scenario::{Suite, parse_stored};
+use runner_record::{Manifest, RunDir};
+use runner_scenario::{Scenario, Suite, parse_stored};
+
+/// Reads the scenario of a run. `None` if it cannot be read, or this runner does not understand it.
+pub fn scenario(run: &RunDir, manifest: &Manifest) -> Option<Scenario> {
+    let text = run.scenario(manifest).ok()?;
+    parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides).ok()
+}
 
 /// Reads the tests of a run. `None` if they or the scenario cannot be read.
 pub fn suite(run: &RunDir) -> Option<Suite> {

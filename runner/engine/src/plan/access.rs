@@ -4,19 +4,16 @@ use std::{collections::BTreeSet, path::Path};
 
 use runner_model::visible::visible_line;
 use runner_record::{Manifest, ManifestProvider, ResultsRoot, RunDir};
-use runner_scenario::{GrantsToml, Scenario, parse_stored, written_name};
+use runner_results::plan;
+use runner_scenario::{GrantsToml, Scenario, written_name};
 
 use super::{load::manifest_providers, plan::Plan, stored_scenario::stored_scenario};
 use crate::EngineError;
 
 /// Returns the lines of a run, from its stored scenario and the folders that it mounted. Empty if the scenario cannot be read.
 pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
-    let overrides = &manifest.metadata.selection.overrides;
-    let scenario = dir.scenario(manifest).ok();
-    let scenario =
-        scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let lines = |scenario| access_of(&scenario, &manifest.scenario_path, &manifest.providers);
-    scenario.map(lines).unwrap_or_default()
+    plan::scenario(dir, manifest).map(lines).unwrap_or_default()
 }
 
 /// Returns whether attempts of a run have a journal. `None` if its scenario cannot be read.

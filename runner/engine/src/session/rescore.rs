@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use runner_model::{Outcome, Reason, RunStatus, digest, exit::Exit};
+use runner_model::{Outcome, Reason, RunStatus, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
-use runner_record::{End, Fold, Manifest, NewSession, RESCORE, Rerun, ResultsRoot, RunDir, now};
+use runner_record::{End, Fold, Manifest, NewSession, RESCORE, ResultsRoot, RunDir, now};
 use runner_results::row_filter;
 use runner_scenario::RowFilter;
 
@@ -151,8 +151,7 @@ impl PreparedRescore {
         rescored.select(dir, &fold, rows.as_ref())?;
         rows.map_or(Ok(()), RowFilter::finish)?;
         if let Some(filter) = filter.filter(|_| !rescored.has_match()) {
-            let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
-            return Err(EngineError::NothingMeant(rerun, String::new()));
+            return Err(EngineError::no_match(&filter));
         }
         let gone = rescored.gone().len();
         if gone > 0 {

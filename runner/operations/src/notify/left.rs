@@ -7,8 +7,7 @@ use runner_record::{
     Manifest, NotificationLine, NotificationResult, NotifiedEvent, RecordError, ResultsRoot,
     RunDir, RunHead, now,
 };
-use runner_report::{Notification, RunSummary, SentNotification, json::one_line, short_of};
-use runner_scenario::{Notify, parse_stored};
+use runner_report::{Notification, RunSummary, SentNotification, json::one_line, plan, short_of};
 
 use super::attempt::{Attempt, Deadline, Message};
 use super::receiver::{Receiver, Receivers};
@@ -53,12 +52,8 @@ impl<'a> RunNotifications<'a> {
         run: &'a RunDir,
         manifest: &'a Manifest,
     ) -> Self {
-        let overrides = &manifest.metadata.selection.overrides;
-        let text = run.scenario(manifest).ok();
-        let scenario =
-            text.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
-        let of_scenario = scenario.map_or_else(Notify::default, |scenario| scenario.notify);
-        let receivers = Receivers::new(&settings.keys.notify, &of_scenario);
+        let of_scenario = plan::scenario(run, manifest).map(|scenario| scenario.notify);
+        let receivers = Receivers::new(&settings.keys.notify, &of_scenario.unwrap_or_default());
         Self { root, run, manifest, receivers, changed: settings.changed }
     }
 
