@@ -7,7 +7,7 @@
 //! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML.
 //! `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial
 //! and the history of a scenario, `commands/` the documents without results that several crates print, and `pages/` those of
-//! `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
+//! `runner serve` alone. `failures/` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
 //! several of them share.
 
 mod commands;

@@ -16,7 +16,8 @@ use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_n
 use crate::{row::NO_ROW, row::TableRow};
 
 /// The rows of a run, read once. Trials have numbers from 0 in the order of their first rows, and rows in the order in which they
-/// were written. Takes 32 bytes a row, 16 a trial, and the ids of tests.
+/// were written. Takes 32 bytes a row, up to 41 more with scores, tokens, costs and known failures, 16 a trial,
+/// and the ids of tests.
 #[derive(Debug)]
 pub struct RunTable {
     pub(crate) run: RunDir,
