@@ -7,10 +7,12 @@
 
 mod hash;
 mod known;
+mod open;
 mod removal;
 mod tree;
 
 pub use hash::hash;
 pub use known::DigestCache;
-pub use removal::{empty, open_folder};
+pub use open::{open_folder, open_regular, open_regular_at};
+pub use removal::empty;
 pub use tree::{Content, TooLarge, TreeReader};

@@ -3,20 +3,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::{ffi::CString, io, mem};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, openat, unlinkat};
-use rustix::{io::Errno, path::Arg};
+use rustix::fs::{AtFlags, Dir, unlinkat};
+use rustix::io::Errno;
+
+use crate::open::{identity, open_folder};
 
 /// Folders that are noted before their parent is read again. Reading starts again each time, and passes over more and more
 /// entries that are removed already.
 const NOTED_AT_ONCE: usize = 256;
 /// Maximum number of noted names in all folders, of at most 255 bytes each. Then a folder notes one name at a time.
 const MAX_NOTED: usize = 16 * 1024;
-
-/// Opens a folder in another one. Fails if the last part of `path` is a symbolic link.
-pub fn open_folder(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, path, flags, Mode::empty())
-}
 
 /// A folder that is being emptied, or is on the way down to it.
 #[derive(Default)]
@@ -36,14 +32,15 @@ struct Level {
 }
 
 /// Removes everything below `top`, except for these names in the folder itself, without following links. An entry that cannot be
-/// removed does not keep others from being removed.
+/// removed does not keep others from being removed. Entries that another process creates meanwhile may stay. While one creates
+/// entries faster than they are removed, this does not end: the list of a folder may have no end then.
 ///
 /// `remove_dir_all` holds a descriptor for each level. This holds at most three. The way up is `..`, whose identity is checked:
 /// another process may move a folder elsewhere.
 ///
 /// # Errors
 ///
-/// The first failure.
+/// The first failure. A new entry in `top` is not one, and a new entry in a folder below it may be one.
 pub fn empty(top: impl AsFd, except: &[&str]) -> io::Result<()> {
     let mut failure = Ok(());
     let mut current = open_folder(top, c".")?;
@@ -144,11 +141,6 @@ impl Level {
             }
         }
     }
-}
-
-fn identity(folder: &OwnedFd) -> io::Result<(u64, u64)> {
-    let found = fstat(folder)?;
-    Ok((found.st_dev, found.st_ino))
 }
 
 #[cfg(test)]

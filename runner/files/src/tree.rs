@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::hash::hash;
 use crate::known::{DigestCache, FileStamp, KnownDigests};
-use crate::removal::open_folder;
+use crate::open::open_folder;
 
 /// Reads folders.
 #[derive(Clone, Copy)]

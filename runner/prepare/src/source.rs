@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
+use runner_files::open_regular;
 use runner_model::visible::{quoted_path, shown_path};
 use runner_model::{Digest, digest, provider::PluginKind, units::show_size, without_mark};
 use runner_scenario::{gone, holds_results, similar};
@@ -419,13 +420,12 @@ fn has_tests(path: &Path) -> bool {
 
 /// Reads a regular file of at most `most` bytes.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its other end.
-    let about = fs::metadata(path)?;
-    if !about.is_file() || about.len() > most {
-        return Err(io::Error::other("it is not a regular file, or too large"));
+    let file = open_regular(path)?;
+    if file.metadata()?.len() > most {
+        return Err(io::Error::other("it is too large"));
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

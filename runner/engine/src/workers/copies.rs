@@ -4,7 +4,6 @@
 //! Attempts get links to a copy, so whatever changes it changes what later attempts start as, and the worker would not notice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,12 +11,12 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 use std::{mem, thread};
 
-use runner_files::{hash, open_folder};
+use runner_files::{hash, open_folder, open_regular_at};
 use runner_model::workspace::{TreeEntry, copy_name, read_base};
 use runner_model::{Digest, Reason, WorkerId, visible::visible_line};
 use runner_prepare::{ContentSource, machine};
 use runner_record::Scratch;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::CWD;
 
 use super::inputs::{Compared, Input};
 
@@ -172,10 +171,8 @@ fn difference(folder: &Path, base: &Digest, blobs: &ContentSource) -> Option<Str
 
 /// Returns whether a file of a copy has the content of its entry. The worker may have put anything in its place.
 fn is_same(copy: impl AsFd, number: usize, entry: &TreeEntry<'_>) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(copy, number.to_string(), flags, Mode::empty())?);
-    let found = file.metadata()?;
-    if !found.is_file() || found.len() != entry.bytes {
+    let (file, found) = open_regular_at(copy, number.to_string())?;
+    if found.st_size as u64 != entry.bytes {
         return Ok(false);
     }
     let (sha256, _) = hash(file.take(entry.bytes), io::sink())?;

@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Component as PathPart, Path, PathBuf};
 
 use crc32fast::Hasher;
+use runner_files::open_regular_at;
 use runner_model::{Digest, cache::Trailer, visible::shown_path};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat};
 use rustix::process::geteuid;
 use wasmtime::{Engine, Module, Precompiled, component::Component};
 
@@ -144,16 +145,9 @@ fn others_write(stat: &Stat) -> bool {
 
 /// Opens a regular file of this user that no other user can write to.
 fn open_file(folder: &OwnedFd, name: &str) -> io::Result<File> {
-    // Without it, a pipe in this place would block.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(folder, name, flags, Mode::empty())?);
-    let stat = fstat(&file)?;
-    let is_ours = FileType::from_raw_mode(stat.st_mode).is_file()
-        && stat.st_uid == geteuid().as_raw()
-        && !others_write(&stat);
-    is_ours
-        .then_some(file)
-        .ok_or_else(|| io::Error::other("it is not a regular file of this user alone"))
+    let (file, stat) = open_regular_at(folder, name)?;
+    let is_ours = stat.st_uid == geteuid().as_raw() && !others_write(&stat);
+    is_ours.then_some(file).ok_or_else(|| io::Error::other("it is not a file of this user alone"))
 }
 
 /// Returns a path to an open file, which stays valid if the file is renamed.

@@ -5,9 +5,9 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use runner_files::open_folder;
+use runner_files::{open_folder, open_regular_at};
 use runner_model::{media_type, row::is_host_artifact, units::show_size};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, statat};
 
 use super::quota::shorten_path;
 use crate::store::artifacts::{LeftContent, LeftFile, MAX_OPEN, SMALL, is_artifact_name};
@@ -96,12 +96,9 @@ fn keep(
     if left.len() as u64 >= max_files {
         return Err(format!("over `limits.artifact_files`, {max_files}"));
     }
-    // Without `NONBLOCK`, a pipe that has taken the file's place would block.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(folder, name, flags, Mode::empty()).map_err(text)?;
     // The open file counts: a host call that outlived the guest may have replaced it since
     // `statat`.
-    let opened = fstat(&file).map_err(text)?;
+    let (file, opened) = open_regular_at(folder, name).map_err(|error| error.to_string())?;
     if (opened.st_dev, opened.st_ino) != (found.st_dev, found.st_ino) {
         return Err("it was replaced while it was read".to_owned());
     }
@@ -117,7 +114,7 @@ fn keep(
         let small = show_size(SMALL);
         return Err(format!("more than {MAX_OPEN} artifacts have more than {small}"));
     }
-    let content = content(File::from(file), bytes).map_err(|error| error.to_string())?;
+    let content = content(file, bytes).map_err(|error| error.to_string())?;
     Ok(LeftFile {
         name: name.to_owned(),
         media_type: media_type(name).to_owned(),

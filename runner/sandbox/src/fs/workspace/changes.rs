@@ -8,11 +8,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use runner_files::open_regular_at;
 use runner_model::workspace::{
     CONTENTS, Change, ChangeKind, EntryKind, MAX_CHANGE_BYTES, MAX_CHANGES,
 };
 use runner_model::{Digest, ErrorClass, HostFault, media_type, row::RowError, units::show_size};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, readlinkat, statat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -213,13 +214,7 @@ impl<'a> Walk<'a> {
         path: String,
         before: Option<&BaseEntry>,
     ) -> Result<(), Lost> {
-        // Without `NONBLOCK`, a pipe would block.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(folder, name, flags, Mode::empty())?);
-        let found = fstat(&file)?;
-        if !FileType::from_raw_mode(found.st_mode).is_file() {
-            return Err(Lost::Failed(io::Error::other(format!("`{path}` is not a file"))));
-        }
+        let (file, found) = open_regular_at(folder, name)?;
         let base = &self.tree.base;
         let bytes = u64::try_from(found.st_size).unwrap_or_default();
         let is_executable = is_executable(found.st_mode);
