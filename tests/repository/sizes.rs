@@ -18,7 +18,7 @@ const LONG_FUNCTIONS: &[(&str, usize)] = &[
     ("runner/cli/src/commands/follow.rs logs_of", 91),
     ("runner/cli/src/commands/results/history.rs sums", 98),
     ("runner/cli/src/commands/watch.rs run", 85),
-    ("runner/engine/src/plan/load.rs load_plan_at", 89),
+    ("runner/engine/src/plan/load.rs load_plan_at", 88),
     ("runner/engine/src/plan/rescore_plan.rs new", 99),
     ("runner/engine/src/session/ending.rs close", 87),
     ("runner/engine/src/session/in_flight.rs add", 85),
@@ -36,7 +36,7 @@ const LONG_FUNCTIONS: &[(&str, usize)] = &[
 
 /// Files that are longer, with their lines.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("runner/cli/src/commands/plugin/run.rs", 582),
+    ("runner/cli/src/commands/plugin/run.rs", 579),
     ("runner/engine/src/plan/plan.rs", 520),
     ("runner/engine/src/schedule/schedule.rs", 512),
     ("runner/engine/src/session/in_flight.rs", 539),

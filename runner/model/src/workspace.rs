@@ -15,6 +15,8 @@ pub const WORKSPACE: &str = "/work";
 pub const WORKSPACE_ROOTS: &[&str] = &["input"];
 /// Most files, folders and links of a base.
 pub const MAX_BASE_ENTRIES: usize = 100_000;
+/// Most bytes of the files of a base. Each worker has a copy of them, in which sparse files take their whole length.
+pub const MAX_BASE_BYTES: u64 = 64 << 30;
 /// Most changes that are kept of one attempt.
 pub const MAX_CHANGES: usize = 20_000;
 /// Most bytes of the lines of these changes.

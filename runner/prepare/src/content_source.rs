@@ -2,15 +2,15 @@
 //! store of a results root. Only the lists of the files of bases are held in memory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use runner_files::hash;
-use runner_model::Digest;
+use runner_files::{hash, open_regular};
+use runner_model::{Digest, provider::ProviderFile};
 use runner_record::{RecordError, ResultsRoot};
-use runner_scenario::Suite;
+use runner_scenario::{Suite, SuiteFile};
 
 /// Reads content by digest.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub enum Origin {
     /// Part of this program.
     Bundled(&'static [u8]),
     Bytes(Arc<[u8]>),
-    File(PathBuf),
+    File(SuiteFile),
     Store,
 }
 
@@ -37,18 +37,17 @@ impl Origin {
         match self {
             Self::Bundled(bytes) => Ok(Box::new(*bytes)),
             Self::Bytes(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
-            // Opening a pipe waits for its other end.
-            Self::File(path) if fs::metadata(path)?.is_file() => Ok(Box::new(File::open(path)?)),
-            Self::File(_) | Self::Store => {
-                let problem = "it is not a regular file";
-                Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+            // Without a bound, a file that became longer could fill the disk that it is copied to.
+            Self::File(SuiteFile { path, bytes }) => {
+                Ok(Box::new(open_regular(path)?.take(bytes.saturating_add(1))))
             }
+            Self::Store => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
     fn path(&self) -> &Path {
         match self {
-            Self::File(path) => path,
+            Self::File(SuiteFile { path, .. }) => path,
             Self::Bundled(_) | Self::Bytes(_) | Self::Store => Path::new(""),
         }
     }
@@ -62,15 +61,22 @@ impl ContentSource {
     /// Creates a source of the attachments, schemas and bases of a suite.
     pub fn of_suite(suite: &Suite) -> Self {
         let files = suite.bases().values().flat_map(|base| base.files.iter());
-        let files = files.map(|(digest, path)| (digest, path)).chain(suite.blobs());
-        let files = files.map(|(digest, path)| (*digest, Origin::File(path.clone())));
+        let files = files.map(|(digest, file)| (digest, file)).chain(suite.blobs());
+        let files = files.map(|(digest, file)| (*digest, Origin::File(file.clone())));
         let bases = suite.bases().iter();
         let bases = bases.map(|(digest, base)| (*digest, Origin::Bytes(Arc::clone(&base.lines))));
         Self::new(files.chain(bases))
     }
 
-    pub fn from_files(files: BTreeMap<Digest, PathBuf>) -> Self {
-        Self::new(files.into_iter().map(|(digest, path)| (digest, Origin::File(path))))
+    /// Creates a source of the files of providers of a scenario in `folder`.
+    pub fn from_files<'f>(
+        files: impl IntoIterator<Item = &'f ProviderFile>,
+        folder: &Path,
+    ) -> Self {
+        Self::new(files.into_iter().map(|file| {
+            let path = folder.join(&file.path);
+            (file.sha256, Origin::File(SuiteFile { path, bytes: file.bytes }))
+        }))
     }
 
     /// Creates a source of content in the store of a results root.
@@ -235,12 +241,12 @@ fn cannot_copy(path: &Path, source: io::Error) -> RecordError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
 
     use runner_model::digest;
     use runner_record::{RecordError, ResultsRoot};
 
-    use super::{ContentSource, Origin};
+    use super::{ContentSource, Origin, SuiteFile};
 
     #[test]
     fn changed_attachments_are_refused() {
@@ -248,14 +254,21 @@ mod tests {
         let path = folder.path().join("a.txt");
         fs::write(&path, "as planned").unwrap();
         let planned = digest(b"as planned");
-        let blobs = ContentSource::new([(planned, Origin::File(path.clone()))]);
+        let blobs = ContentSource::new([(
+            planned,
+            Origin::File(SuiteFile { path: path.clone(), bytes: 10 }),
+        )]);
         let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
         blobs.keep(&root).unwrap();
         let session = tempfile::tempdir().unwrap();
         fs::write(&path, "changed!!!").unwrap();
         let other = ResultsRoot::open(&folder.path().join("other")).unwrap();
-        for refused in [blobs.keep(&other), blobs.put(&planned, session.path())] {
-            assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
+        for _ in 0..2 {
+            for refused in [blobs.keep(&other), blobs.put(&planned, session.path())] {
+                assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
+            }
+            // Its first bytes are enough to refuse it. No disk has room for all.
+            File::create(&path).unwrap().set_len(1 << 43).unwrap();
         }
         fs::remove_file(&path).unwrap();
         assert!(blobs.keep(&other).is_err());

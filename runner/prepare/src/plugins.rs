@@ -9,7 +9,7 @@ use runner_model::provider::{OutputForm, PluginKind, PreparedProvider, Provider}
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Digest, prepare::RefusedPart, units::show_size};
 use runner_record::PluginCache;
-use runner_scenario::{ProviderProblem, check_kind, files_beside, similar};
+use runner_scenario::{ProviderProblem, SuiteFile, check_kind, files_beside, similar};
 
 use crate::compiler::{self, Inspection};
 use crate::content_source::{self, ContentSource, Origin};
@@ -165,7 +165,7 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, Prepa
         Some(name) => (Origin::Bundled(bundled(name)?), plugin.into()),
         None => {
             let path = file_of(&folder.join(plugin))?;
-            (Origin::File(path.clone()), path)
+            (Origin::File(SuiteFile { path: path.clone(), bytes: most }), path)
         }
     };
     let no_file = |error: io::Error| PrepareError::Machine(machine::no_temporary_file(&error));

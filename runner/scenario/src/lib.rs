@@ -47,7 +47,7 @@ pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use stored_files::{ListDigests, ListRecords};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::unmatched::{Unmatched, nearest_names};
-pub use suite::{Base, PlannedTrial, Suite, read_folder, selection::Selection};
+pub use suite::{Base, PlannedTrial, Suite, SuiteFile, read_folder, selection::Selection};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]

@@ -98,9 +98,7 @@ pub(crate) fn changed_lists(live: &mut Scenario, stored: &Scenario) -> Vec<Strin
 impl PreparedList {
     fn new(plugin: &ListPlugin, scenario: &Scenario) -> Result<Self, ListError> {
         let ListPlugin { provider, .. } = plugin;
-        let files = provider.files.iter();
-        let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path))).collect();
-        let blobs = ContentSource::from_files(files);
+        let blobs = ContentSource::from_files(&provider.files, &scenario.folder);
         // Nothing is writable, so nothing needs protection.
         let found =
             Supplies::of_provider("test-list", provider, &scenario.folder, blobs, |_| Vec::new());

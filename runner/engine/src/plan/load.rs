@@ -90,8 +90,7 @@ pub(crate) fn load_plan_at(
     let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
     let mut blobs = ContentSource::of_suite(&suite);
     let files = scenario.providers.iter().flat_map(|provider| &provider.files);
-    let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path)));
-    blobs.extend(&ContentSource::from_files(files.collect()));
+    blobs.extend(&ContentSource::from_files(files, &scenario.folder));
     let unmatched = scenario.unmatched_of_several(selection);
     notices.extend(unmatched.others);
     if !selection.is_some() {

@@ -37,9 +37,8 @@ impl Folder {
         let mut entries: Vec<_> = FILES.map(file).into();
         entries.insert(1, entry("b", EntryKind::Folder, None));
         let lines = base_lines(&entries);
-        let (base, list) = (digest(&lines), folder.path().join("list"));
-        fs::write(&list, lines).unwrap();
-        let blobs = ContentSource::new([(base, Origin::File(list))]);
+        let base = digest(&lines);
+        let blobs = ContentSource::new([(base, Origin::Bytes(lines.into()))]);
         let made = Self { folder, base, blobs };
         fs::create_dir(made.copy()).unwrap();
         made.restore();

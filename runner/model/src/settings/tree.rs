@@ -8,8 +8,8 @@ use crate::workspace::{
 };
 use crate::{Digest, Text};
 
-/// Bytes of a path or a target. Systems accept no longer ones.
-const MAX_PATH_BYTES: usize = 4096;
+/// Bytes of a path or a target with the zero at its end. Systems accept no longer ones.
+pub const MAX_PATH_BYTES: usize = 4096;
 /// Characters of a path in a message.
 const SHOWN_PATH: usize = 200;
 /// Links on the way of a path. Linux follows no more.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use runner_files::{Content, TooLarge, TreeReader};
 use runner_model::provider::{FolderContent, MountedFolder, PreparedProvider};
-use runner_model::{Digest, grants::FsMode, units::grouped, visible::shown_path};
+use runner_model::visible::{cut, shown_path, visible_line};
+use runner_model::{Digest, grants::FsMode};
 use runner_record::PluginCache;
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,9 @@ const RECIPE: &[u8] = b"runner-folder-1\0";
 const MOST_FILES: usize = 50_000;
 /// Bytes of all files of such a folder.
 const MOST_BYTES: u64 = 1 << 30;
+/// Characters of a path in a message.
+const SHOWN_PATH: usize = 200;
+
 /// Reads the content of granted folders.
 pub struct FolderReader<'a> {
     cache: &'a PluginCache,
@@ -28,7 +32,7 @@ pub struct FolderReader<'a> {
 
 /// Reason why a folder has no digest.
 enum NoDigest {
-    TooLarge,
+    TooLarge(TooLarge),
     /// It is the results root.
     Results,
     Io(io::Error),
@@ -63,11 +67,7 @@ impl<'a> FolderReader<'a> {
                         folder.content = Some(FolderContent { sha256, without });
                         continue;
                     }
-                    Err(NoDigest::TooLarge) => {
-                        let files = grouped(self.most_files as u64);
-                        let gib = self.most_bytes >> 30;
-                        format!("has more than {files} files or {gib} GiB")
-                    }
+                    Err(NoDigest::TooLarge(TooLarge(bound))) => format!("has {bound}"),
                     Err(NoDigest::Results) => "is the results root".to_owned(),
                     Err(NoDigest::Io(error)) => format!("cannot be read: {error}"),
                 };
@@ -109,7 +109,7 @@ impl<'a> FolderReader<'a> {
         let without = without.map(str::as_bytes);
         let entries = reader.read(Path::new(&folder.host), |path| without == Some(path));
         let mut state = Sha256::new_with_prefix(RECIPE);
-        for (path, content) in entries.map_err(|TooLarge| NoDigest::TooLarge)? {
+        for (path, content) in entries.map_err(NoDigest::TooLarge)? {
             add(&mut state, &path, &content).map_err(NoDigest::Io)?;
         }
         Ok(Digest(state.finalize().into()))
@@ -138,7 +138,13 @@ fn add(state: &mut Sha256, path: &[u8], content: &Content) -> io::Result<()> {
         // Guests cannot open it.
         Content::Special => (b's', &[][..]),
         Content::Unreadable(error) if !path.is_empty() && is_hidden(error) => (b'u', &[][..]),
-        Content::Unreadable(error) => return Err(io::Error::new(error.kind(), error.to_string())),
+        Content::Unreadable(error) if path.is_empty() => {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
+        Content::Unreadable(error) => {
+            let path = cut(&String::from_utf8_lossy(path), SHOWN_PATH);
+            return Err(io::Error::other(format!("`{}`: {error}", visible_line(&path))));
+        }
     };
     state.update([kind]);
     for part in [path, content] {

@@ -1,12 +1,12 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::{borrow::Cow, collections::BTreeSet, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
-use runner_files::hash;
-use runner_model::{Digest, globs, visible::shown_path};
+use runner_files::{hash, open_regular};
+use runner_model::{Digest, globs, units::show_size, visible::shown_path};
 use serde_json::Value;
 
 use crate::project::{Refusal, holds_results};
@@ -326,18 +326,14 @@ fn identity(folder: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Opens a regular file.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    // Opening a pipe would block until something writes to it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+/// Returns the digest and the length of a file. Fails if it has more than `most` bytes.
+pub(crate) fn hash_file(path: &Path, most: u64) -> io::Result<(Digest, u64)> {
+    let file = open_regular(path)?;
+    // A sparse file may have a length that takes days to read.
+    if file.metadata()?.len() > most {
+        return Err(io::Error::other(format!("it has more than {}", show_size(most))));
     }
-    File::open(path)
-}
-
-/// Returns the digest and the length of a file.
-pub(crate) fn hash_file(path: &Path) -> io::Result<(Digest, u64)> {
-    hash(open_file(path)?, io::sink())
+    hash(file, io::sink())
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub(crate) fn visit_chunks(
 ) -> ControlFlow<()> {
     let whole = match format {
         ListFormat::Lines | ListFormat::Csv => {
-            let file = match File::open(path) {
+            let file = match open_named(path) {
                 Ok(file) => BufReader::with_capacity(64 << 10, file),
                 Err(error) => {
                     return visit(&mut in_chunks(size, [Err(cannot_read(shown, &error))]));

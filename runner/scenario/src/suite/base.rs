@@ -7,22 +7,32 @@ use std::{ffi::OsStr, fs, io, sync::Arc};
 
 use runner_files::{Content, TooLarge, TreeReader};
 use runner_model::template::{Template, TemplatePiece};
+use runner_model::visible::{cut, shown_path};
 use runner_model::workspace::{
-    EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines, read_base as read_lines,
+    EntryKind, MAX_BASE_BYTES, MAX_BASE_ENTRIES, TreeEntry, base_lines, read_base as read_lines,
 };
-use runner_model::{Digest, tree, units::grouped, visible::shown_path};
+use runner_model::{Digest, tree};
 use serde_json::Value;
 
 use crate::keys::files::{check_kind, hash_file};
 use crate::project::{Project, Refusal, holds_results, real_path};
+
+/// Characters of a path in a message.
+const SHOWN_PATH: usize = 200;
 
 /// A folder that workspaces start as, or the files that a grader puts into them, as they were read.
 #[derive(Clone, Debug)]
 pub struct Base {
     /// The lines of its entries, whose digest is that of the base.
     pub lines: Arc<[u8]>,
-    /// The digests and paths of its files.
-    pub files: Arc<[(Digest, PathBuf)]>,
+    pub files: Arc<[(Digest, SuiteFile)]>,
+}
+
+/// A file as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SuiteFile {
+    pub path: PathBuf,
+    pub bytes: u64,
 }
 
 /// Checks that a test chooses a folder below the one that `from` states before its first placeholder: by another one, a record of
@@ -71,15 +81,20 @@ pub(super) fn read_base(
         return Err(format!("is in `{}`, which holds results", shown_path(results)).into());
     }
     if !folder.is_dir() {
-        let file = hash_file(folder).and_then(|hashed| Ok((hashed, fs::metadata(folder)?)));
-        let ((sha256, bytes), about) = file.map_err(|error| not_copied("", &error))?;
-        let content = Content::File { sha256, bytes, mode: about.permissions().mode() & 0o777 };
+        let file = hash_file(folder, MAX_BASE_BYTES)
+            .and_then(|hashed| Ok((hashed, fs::metadata(folder)?)))
+            .map_err(|error| not_copied("", &error));
+        let ((sha256, bytes), about) = file?;
+        let content = Content::File { sha256, bytes, mode: about.permissions().mode() };
         let entry = entry(Vec::new(), content).map_err(|error| not_copied("", &error))?;
-        let files = [(sha256, folder.to_owned())].into();
+        let files = [(sha256, SuiteFile { path: folder.to_owned(), bytes })].into();
         return Ok(Base { lines: base_lines(&[entry]).into(), files });
     }
-    let reader =
-        TreeReader { cache: project.digests.as_deref(), most_entries: most, most_bytes: u64::MAX };
+    let reader = TreeReader {
+        cache: project.digests.as_deref(),
+        most_entries: most,
+        most_bytes: MAX_BASE_BYTES,
+    };
     let mut results = None;
     let read = reader.read(&real, |path| {
         let path = Path::new(OsStr::from_bytes(path));
@@ -92,17 +107,17 @@ pub(super) fn read_base(
     if let Some(results) = results {
         return Err(format!("has `{results}/`, which holds results: move them out of it").into());
     }
-    let read = read.map_err(|TooLarge| {
-        format!("has more than {} files, folders and links", grouped(most as u64))
-    })?;
+    let read = read.map_err(|TooLarge(bound)| format!("has {bound}"))?;
     let mut entries = read
         .into_iter()
         .map(|(path, content)| {
-            let shown = shown_path(Path::new(OsStr::from_bytes(&path)));
+            let shown = cut(&shown_path(Path::new(OsStr::from_bytes(&path))), SHOWN_PATH);
             entry(path, content).map_err(|error| not_copied(&shown, &error))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let files = entries.iter().filter_map(|entry| Some((entry.sha256?, folder.join(&*entry.path))));
+    let files = entries.iter().filter_map(|entry| {
+        Some((entry.sha256?, SuiteFile { path: folder.join(&*entry.path), bytes: entry.bytes }))
+    });
     let files = files.collect();
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let links = entries.iter().filter_map(|entry| Some((&*entry.path, &**entry.target.as_ref()?)));
@@ -167,6 +182,8 @@ fn entry(path: Vec<u8>, content: Content) -> io::Result<TreeEntry<'static>> {
     match content {
         Content::Folder => Ok(entry),
         Content::File { sha256, bytes, mode } => {
+            // As git has them: the others depend on the mask of the user who made a copy of the project.
+            let mode = 0o444 | mode & 0o200 | if mode & 0o100 == 0 { 0 } else { 0o111 };
             Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256: Some(sha256), ..entry })
         }
         Content::Link(target) => {
@@ -184,13 +201,47 @@ fn folder_entry(path: String) -> TreeEntry<'static> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File, OpenOptions, Permissions};
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 
     use runner_model::workspace::MAX_BASE_ENTRIES;
     use serde_json::Value;
 
-    use super::{merge, read_base};
+    use super::{merge, read_base, read_lines};
     use crate::project::Project;
+
+    #[test]
+    fn base_is_the_same_under_any_mask() {
+        let base = |masked: u32| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, mode) in [("file", 0o666), ("script", 0o777), ("fixed", 0o444)] {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).mode(0o600);
+                let file = options.open(folder.path().join(name)).unwrap();
+                file.set_permissions(Permissions::from_mode(mode & !masked)).unwrap();
+            }
+            let project = Project::new(folder.path(), &Value::Null);
+            let read = read_base(&project, folder.path(), false, 3);
+            let read = read.map_err(|refusal| refusal.reason).unwrap();
+            let modes: Vec<_> =
+                read_lines(&read.lines).unwrap().iter().map(|entry| entry.mode).collect();
+            assert_eq!(modes, [0o644, 0o444, 0o755]);
+        };
+        [0o022, 0o077, 0o002, 0o027].into_iter().for_each(base);
+    }
+
+    #[test]
+    fn bytes_of_all_files_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sparse");
+        File::create(&file).unwrap().set_len(1 << 40).unwrap();
+        let project = Project::new(folder.path(), &Value::Null);
+        let read = |path| read_base(&project, path, true, 9).map_err(|error| error.reason);
+        let refused = read(folder.path()).map(drop).unwrap_err();
+        assert_eq!(refused, "has files of more than 64 GiB together");
+        let refused = read(&file).map(drop).unwrap_err();
+        assert_eq!(refused, "cannot be copied: it has more than 64 GiB");
+    }
 
     #[test]
     fn entries_of_all_folders_are_bounded() {

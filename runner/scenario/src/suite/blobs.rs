@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use runner_files::open_regular;
 use runner_model::workspace::MAX_BASE_ENTRIES;
 use runner_model::{Digest, json, row::MAX_DEPTH, units::grouped, without_mark};
 use serde_json::Value;
 
-use super::base::{Base, merge, read_base};
-use crate::keys::files::{hash_file, open_file};
+use super::base::{Base, SuiteFile, merge, read_base};
+use crate::keys::files::hash_file;
 use crate::project::{Project, Refusal};
 
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
@@ -38,12 +39,8 @@ impl Blobs {
     /// Reads an attachment of a scenario in `project`.
     pub(crate) fn attachment(&mut self, project: &Project, path: PathBuf) -> Result<Blob, Refusal> {
         self.read_once(project, (false, path), |path| {
-            let blob = hash_file(path).map_err(|error| read_error(&error))?;
             // The plugin contract has 32 bits for a size.
-            if blob.1 > u64::from(u32::MAX) {
-                return Err("has more than 4 GiB".to_owned());
-            }
-            Ok(blob)
+            hash_file(path, u32::MAX.into()).map_err(|error| read_error(&error))
         })
     }
 
@@ -51,7 +48,7 @@ impl Blobs {
     pub(crate) fn schema(&mut self, project: &Project, path: PathBuf) -> Result<Digest, Refusal> {
         let blob = self.read_once(project, (true, path), |path| {
             let mut text = Vec::new();
-            let read = open_file(path)
+            let read = open_regular(path)
                 .and_then(|file| file.take(MAX_SCHEMA_BYTES + 1).read_to_end(&mut text));
             read.map_err(|error| read_error(&error))?;
             if text.len() as u64 > MAX_SCHEMA_BYTES {
@@ -116,10 +113,11 @@ impl Blobs {
         self.trees.entry(key).or_insert(read).clone()
     }
 
-    /// Returns the paths of attachments and schemas, and the bases, by digest.
-    pub(crate) fn into_parts(self) -> (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>) {
-        let paths = self.known.into_iter().map(|((_, path), (digest, _))| (digest, path));
-        (paths.collect(), self.bases)
+    /// Returns the attachments and schemas, and the bases, by digest.
+    pub(crate) fn into_parts(self) -> (BTreeMap<Digest, SuiteFile>, BTreeMap<Digest, Base>) {
+        let files = self.known.into_iter();
+        let files = files.map(|((_, path), (digest, bytes))| (digest, SuiteFile { path, bytes }));
+        (files.collect(), self.bases)
     }
 
     fn read_once(
@@ -143,7 +141,9 @@ impl Blobs {
 pub(crate) fn golden_file(project: &Project, path: &Path) -> Result<Option<Value>, Refusal> {
     project.check(path, false)?;
     let mut bytes = Vec::new();
-    match open_file(path).and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes)) {
+    match open_regular(path)
+        .and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes))
+    {
         // `accept` refuses the name of a folder or below a file for its test alone.
         Err(error) if path.is_dir() || is_missing(&error) => return Ok(None),
         Err(error) => return Err(read_error(&error).into()),

@@ -13,7 +13,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Seek};
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt};
 
 use runner_model::provider::Provider;
 use runner_model::test::{AdaptiveRepeats, RepeatUntil, Test};
@@ -21,7 +21,7 @@ use runner_model::{Digest, Places, ProviderName, Shard, TestId, Text, TrialId};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-pub use self::base::{Base, read_folder};
+pub use self::base::{Base, SuiteFile, read_folder};
 use crate::keys::Repeat;
 
 // An index has `INDEX_BITS` in the lookup table.
@@ -42,7 +42,7 @@ pub struct Suite {
     outline: Outline,
     digest: Digest,
     names: Vec<ProviderName>,
-    blobs: BTreeMap<Digest, PathBuf>,
+    blobs: BTreeMap<Digest, SuiteFile>,
     bases: BTreeMap<Digest, Base>,
     /// The part of the file that was read last.
     block: RefCell<Block>,
@@ -201,7 +201,7 @@ impl SuiteBuilder {
         mut self,
         file: File,
         providers: &[Provider],
-        (blobs, bases): (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>),
+        (blobs, bases): (BTreeMap<Digest, SuiteFile>, BTreeMap<Digest, Base>),
     ) -> Suite {
         // Growing may have reserved twice the memory.
         self.outline.tests.shrink_to_fit();
@@ -353,7 +353,7 @@ impl Suite {
     }
 
     /// Returns the attachments and schemas of its tests by digest. Empty after [`Suite::open`]: then they are stored.
-    pub fn blobs(&self) -> &BTreeMap<Digest, PathBuf> {
+    pub fn blobs(&self) -> &BTreeMap<Digest, SuiteFile> {
         &self.blobs
     }
 

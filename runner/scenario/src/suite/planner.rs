@@ -1,7 +1,7 @@
 //! [`Planner`]: applies defaults to tests, selects among them, and writes their lines.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow};
 
 use globset::GlobSet;
 use runner_model::test::{Attachment, Expect, Retries, Test};
@@ -30,7 +30,7 @@ use crate::{
     reading::{Part, Places, Step, keys, similar, suggest},
     scenario::Scenario,
     suite::{
-        Base, TestFacts,
+        Base, SuiteFile, TestFacts,
         base::check_chosen,
         blobs::{Blobs, golden_file, is_deep},
         hash,
@@ -150,8 +150,8 @@ impl<'s> PlanRules<'s> {
         select.as_ref().is_none_or(|select| select.is_match(id)) && !exclude.is_match(id)
     }
 
-    /// Returns the paths of attachments and schemas, and the bases, by digest.
-    pub(crate) fn into_files(self) -> (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>) {
+    /// Returns the attachments and schemas, and the bases, by digest.
+    pub(crate) fn into_files(self) -> (BTreeMap<Digest, SuiteFile>, BTreeMap<Digest, Base>) {
         self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_parts()
     }
 

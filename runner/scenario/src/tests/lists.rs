@@ -6,7 +6,7 @@ use runner_model::{Selected, digest, prepare::RefusedPart, test::Test};
 use serde_json::{Value, json};
 
 use crate::{
-    Selection, TestProblem, parse_stored,
+    Selection, SuiteFile, TestProblem, parse_stored,
     suites::{folder, ids, lines, refused, select, try_resolve},
 };
 
@@ -243,8 +243,9 @@ fn attachments_and_schemas_are_blobs_by_digest() {
     );
     let suite = select(&folder, &Selection::default());
     let [one, two, schema] = ["one", "two", "{}"].map(|text| digest(text.as_bytes()));
-    let paths = ["one.txt", "deep/two.txt", "deep/s.json"].map(|path| folder.path().join(path));
-    let blobs = [one, two, schema].into_iter().zip(paths);
+    let files = [("one.txt", 3), ("deep/two.txt", 3), ("deep/s.json", 2)];
+    let files = files.map(|(path, bytes)| SuiteFile { path: folder.path().join(path), bytes });
+    let blobs = [one, two, schema].into_iter().zip(files);
     assert_eq!(*suite.blobs(), blobs.collect());
     let lines = lines(&suite);
     let tests = lines.iter().map(|line| serde_json::from_str::<Test<'_>>(line).unwrap());

@@ -72,20 +72,21 @@ fn base_has_files_folders_and_links() {
     {"path":".git","kind":"folder"}
     {"path":".git/deep","kind":"folder"}
     {"path":".git/deep/run.sh","kind":"file","mode":493,"bytes":3,"sha256":"acba25512100f80b56fc3ccd14c65be55d94800cda77585c5f41a887e398f9be"}
-    {"path":"a-b","kind":"file","mode":384,"bytes":2,"sha256":"5e85370e555e95d27df68f93c0ccaa4edfc1da5e281b47a2ebba2649a13ea5f4"}
+    {"path":"a-b","kind":"file","mode":420,"bytes":2,"sha256":"5e85370e555e95d27df68f93c0ccaa4edfc1da5e281b47a2ebba2649a13ea5f4"}
     {"path":"dangling","kind":"link","target":"none/yet"}
     {"path":"empty","kind":"folder"}
     {"path":"empty/up","kind":"link","target":"../x.txt"}
     {"path":"loop","kind":"link","target":"empty/.."}
-    {"path":"x.txt","kind":"file","mode":416,"bytes":2,"sha256":"5e85370e555e95d27df68f93c0ccaa4edfc1da5e281b47a2ebba2649a13ea5f4"}
-    {"path":"ä \"q\"\n","kind":"file","mode":384,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+    {"path":"x.txt","kind":"file","mode":420,"bytes":2,"sha256":"5e85370e555e95d27df68f93c0ccaa4edfc1da5e281b47a2ebba2649a13ea5f4"}
+    {"path":"ä \"q\"\n","kind":"file","mode":420,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
     "#);
     let (base_digest, base) = suite.bases().first_key_value().unwrap();
-    let mut names: Vec<_> = base.files.iter().map(|(_, path)| path.file_name().unwrap()).collect();
+    let mut names: Vec<_> =
+        base.files.iter().map(|(_, file)| file.path.file_name().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["a-b", "run.sh", "x.txt", "ä \"q\"\n"]);
-    for (sha256, path) in base.files.iter() {
-        assert_eq!(digest(&fs::read(path).unwrap()), *sha256);
+    for (sha256, file) in base.files.iter() {
+        assert_eq!(digest(&fs::read(&file.path).unwrap()), *sha256);
     }
     let own = lines(&suite);
     let test: Test<'_> = serde_json::from_str(&own[0]).unwrap();

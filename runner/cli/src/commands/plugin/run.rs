@@ -20,13 +20,13 @@ use runner_model::{
     ErrorClass, Limits, Outcome, Row, RowRef, digest, exit::Exit, log::Said, outcome::Verdict,
     template::Template, test::Attachment, units::show_size, without_mark,
 };
-use runner_prepare::{ContentSource, Origin};
+use runner_prepare::{ContentSource, Origin, source::read_regular};
 use runner_record::RecordError;
 use runner_report::{
     VERSION, call_sections, find_trial,
     schemars::{self, JsonSchema},
 };
-use runner_scenario::{Base, read_folder};
+use runner_scenario::{Base, SuiteFile, read_folder};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -315,9 +315,10 @@ fn request(args: &Args, base: Option<&Base>) -> Result<PluginCall, CommandError>
     if !config.is_object() {
         return Err(CommandError::usage("`--config` must be a JSON object, such as {\"key\": 1}"));
     }
-    let files = args.files.iter();
-    let mut blobs: Vec<_> =
-        files.map(|(file, path)| (file.sha256, Origin::File(path.clone()))).collect();
+    let files = args.files.iter().map(|(file, path)| {
+        (file.sha256, Origin::File(SuiteFile { path: path.clone(), bytes: file.bytes }))
+    });
+    let mut blobs: Vec<_> = files.collect();
     let mut attachments: Vec<_> = args.files.iter().map(|(file, _)| file.clone()).collect();
     let mut stdin = None;
     if let Some(text) = &args.stdin {
@@ -340,7 +341,7 @@ fn request(args: &Args, base: Option<&Base>) -> Result<PluginCall, CommandError>
     }
     if let Some(base) = base {
         let files = base.files.iter();
-        blobs.extend(files.map(|(sha256, path)| (*sha256, Origin::File(path.clone()))));
+        blobs.extend(files.map(|(sha256, file)| (*sha256, Origin::File(file.clone()))));
         blobs.push((digest(&base.lines), Origin::Bytes(base.lines.clone())));
     }
     let output = args.output.as_deref().and_then(OutputForm::parse);
@@ -436,11 +437,8 @@ fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), String> {
     if !runner_model::row::is_file_name(name) {
         return Err(format!("`{name}` is not a valid name of a file"));
     }
-    // A device may have no end.
-    let content = fs::metadata(path).and_then(|found| match found.is_file() {
-        true => fs::read(path),
-        false => Err(io::Error::other("it is not a regular file")),
-    });
+    // The plugin contract has 32 bits for a size.
+    let content = read_regular(Path::new(path), u32::MAX.into());
     let content = content.map_err(|error| format!("cannot read {path}: {error}"))?;
     Ok((describe(name, &content), path.into()))
 }
@@ -527,10 +525,9 @@ fn print_changes(
             });
         }
         let mut files = base.files.iter().filter(|(sha256, _)| Some(*sha256) == left.entry.sha256);
-        let path = files.next().map(|(_, path)| path.clone()).unwrap_or_default();
-        let mut content = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(bytes).read_to_end(&mut content));
-        read.map(|_| content).map_err(|source| RecordError::Io { what: "read", path, source })
+        let path = files.next().map(|(_, file)| file.path.clone()).unwrap_or_default();
+        let read = read_regular(&path, bytes);
+        read.map_err(|source| RecordError::Io { what: "read", path, source })
     };
     Ok(changes::print(&tree.changes, &read, out)?)
 }
