@@ -15,7 +15,8 @@ const COLUMNS: usize = 100;
 /// A failure before a session started, or of its disk. Failures of a running session are in its manifest.
 #[derive(Error)]
 pub enum EngineError {
-    /// The scenario or its lists have problems. Exit code 2; no run was created.
+    /// The scenario or its lists have problems. Exit code 2, or 3 if the machine lacks something, such as space; no run was
+    /// created.
     #[error("{}", .0.render(false, COLUMNS).trim_end())]
     Scenario(Problems),
     /// Wrong usage, a plugin, worker or stored content that cannot be used, or a run that cannot be continued. Exit

@@ -14,7 +14,8 @@ use crate::workers::RemoteRequest;
 pub struct ExecRequest {
     /// Path of the scenario.
     pub scenario: PathBuf,
-    /// Selected tests and providers, and replaced values. `last_failed` refers to the newest run of the scenario.
+    /// Selected tests and providers, and replaced values. `last_failed` refers to the newest results of the
+    /// scenario's trials, of all of its runs.
     pub selection: Selected,
     /// Labels of the run, by key.
     pub labels: BTreeMap<String, String>,

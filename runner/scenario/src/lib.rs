@@ -1,6 +1,7 @@
 //! Scenarios: TOML to a [`Scenario`], or every problem at once with its place; test lists to a [`Suite`].
 //!
-//! Depends on `model` and `files`. Reads the files that a scenario names, and writes only the suite.
+//! Depends on `model` and `files`. Reads the files that a scenario names. Writes only the suite, and digests of files into the
+//! caller's cache.
 //!
 //! A key is stated once, in the function that reads its table. Parsing, unknown keys, suggestions, the JSON Schema and the
 //! tables in `docs/` come from that call. `keys.md` has a sentence about each key, and `gone.md` advice about removed keys,

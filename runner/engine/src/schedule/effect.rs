@@ -12,7 +12,8 @@ pub struct Assignment {
     pub grader: Option<u16>,
     /// Number of the provider's attempt, from 1. Unless its row is graded or judged, no row of the trial has it.
     pub attempt: u32,
-    /// Number of the attempt among those of this session that were not stopped, from 1.
+    /// Number of the attempt among those that were not stopped, from 1: since the session's start, or since that of the
+    /// session whose attempt this one continues.
     pub tries: u32,
     /// Start of the trial's first attempt in this session, from which `trial_timeout` counts. `None` for the first attempt.
     pub trial_started: Option<RunTime>,

@@ -28,7 +28,8 @@ pub(super) struct OpenTrial {
     pub(super) lane: usize,
     /// Attempts with rows.
     pub(super) attempts: u32,
-    /// Attempts of this session that count towards `retries.max`, the first included.
+    /// Attempts that count towards `retries.max`, the first included. Those of earlier sessions count only if the trial
+    /// continues one of them.
     pub(super) tries: u32,
     /// Whether an attempt of any session did not pass.
     pub(super) had_bad: bool,

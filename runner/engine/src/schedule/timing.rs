@@ -64,7 +64,7 @@ impl Ending {
     }
 }
 
-/// Returns the wait before the next retry, after `tries` attempts in this session. `None` if there is no retry.
+/// Returns the wait before the next retry, after `tries` attempts. `None` if there is no retry.
 pub(super) fn backoff(retries: &Retries, tries: u32, ending: Ending) -> Option<Micros> {
     if ending.is_last || tries > retries.max || !retries.on.contains(&ending.kind) {
         return None;

@@ -94,8 +94,9 @@ pub struct Task {
     pub provider: u16,
     /// The attempt of the trial, or of the grader, from 1.
     pub attempt: u32,
-    /// Number of this attempt among those of the session that were not stopped, from 1. Deterministic guests see it as the
-    /// attempt, because a stop must not change their results.
+    /// Number of this attempt among those that were not stopped, from 1: since the session's start, or since that of the
+    /// session whose attempt this one continues. Deterministic guests see it as the attempt, because a stop must not change
+    /// their results.
     pub tries: u32,
     /// A number for the provider's random generator.
     pub seed: u32,
