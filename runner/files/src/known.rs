@@ -1,18 +1,36 @@
 //! [`KnownDigests`]: digests of files by their stamps, so that files that have not changed are not read again.
+//!
+//! A stamp is trusted if the file system sets the time of each change by the clock of this machine. So these changes are not noticed:
+//!
+//! * writes by `mmap` to a page that was already changed and is not yet on disk. On a `tmpfs`, such a page never is;
+//! * writes within two seconds of a change by another machine, whose clock is late;
+//! * writes past the file system, such as to the disk below it, and while the clock is set back.
 
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
-use std::{fmt, path::Path, time::SystemTime};
+use std::{fmt, fs::File, path::Path, time::SystemTime};
 
 use runner_model::{Digest, digest};
-use rustix::fs::Stat;
+use rustix::fs::{Stat, fstatfs};
 
 /// Start of an entry.
-const MAGIC: &[u8] = b"runner-files-1\0\0";
-/// Nanoseconds after a change in which a file can change again and keep its time, on any file system.
+const MAGIC: &[u8] = b"runner-files-2\0\0";
+/// Nanoseconds after a change in which a file can change again and keep its time. FAT has the coarsest times, of two seconds.
 const RACY: i64 = 2_000_000_000;
 /// Bytes of a record in an entry: a stamp and a digest.
 const RECORD: usize = 5 * 8 + 32;
+
+/// Types of file systems whose files can change and keep their stamps. FAT and exFAT do not store the time of the last change. The
+/// others are images that are written as a whole: two of them often have equal times and inode numbers.
+const UNTRUSTED: [u64; 7] = [
+    0x4d44,      // FAT
+    0x2011_bab0, // exFAT
+    0x7371_7368, // SquashFS
+    0xe0f5_e1e2, // EROFS
+    0x9660,      // ISO 9660
+    0x28cd_3d45, // cramfs
+    0x7275,      // romfs
+];
 
 /// A cache of entries that only this user can change, with one for each folder whose files were read.
 pub trait DigestCache: fmt::Debug + Send + Sync {
@@ -23,7 +41,7 @@ pub trait DigestCache: fmt::Debug + Send + Sync {
     fn keep(&self, name: &str, entry: &[u8]);
 }
 
-/// The state of a file as of its last change. Any write changes the last of these numbers.
+/// The state of a file as of its last change: device, inode number, bytes, and the times of the last modification and change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileStamp([u64; 5]);
 
@@ -55,9 +73,11 @@ impl KnownDigests {
         Some(sha256)
     }
 
-    /// Adds a file that was read. It is read again if it may have changed since and kept its stamp.
-    pub(crate) fn add(&mut self, stamp: FileStamp, sha256: Digest) {
-        if stamp.changed() < self.started - RACY {
+    /// Adds a file that was read. Does nothing if it may change and keep its stamp: it is read again each time.
+    pub(crate) fn add(&mut self, file: &File, stamp: FileStamp, sha256: Digest) {
+        let is_trusted =
+            || fstatfs(file).is_ok_and(|found| !UNTRUSTED.contains(&(found.f_type as u64)));
+        if stamp.changed() < self.started - RACY && is_trusted() {
             self.kept.insert(stamp, sha256);
         }
     }
@@ -122,7 +142,8 @@ impl FileStamp {
         self.0[2]
     }
 
-    /// Returns the newer of both times, in nanoseconds since 1970. Programs can set the time of modification, but not the other.
+    /// Returns the newer of both times, in nanoseconds since 1970. Programs can set the time of modification to any value, and the
+    /// other one only by the clock.
     fn changed(self) -> i64 {
         (self.0[3] as i64).max(self.0[4] as i64)
     }

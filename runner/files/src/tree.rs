@@ -253,7 +253,7 @@ impl Walk<'_> {
         let (sha256, bytes) = hash((&file).take(left.saturating_add(1)), io::sink())?;
         self.count(bytes)?;
         if FileStamp::of(&fstat(&file)?) == stamp {
-            self.known.add(stamp, sha256);
+            self.known.add(&file, stamp, sha256);
         }
         content(sha256, bytes, &found)
     }

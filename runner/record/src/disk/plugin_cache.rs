@@ -113,7 +113,9 @@ impl DigestCache for PluginCache {
     }
 
     fn keep(&self, name: &str, entry: &[u8]) {
-        let _ = self.0.unnamed_with(entry).and_then(|draft| Self::keep(self, draft, name));
+        // It has a checksum, so a loss of power may damage it. A sync and a look at all entries take milliseconds, and a scenario may
+        // have hundreds of folders. Plugins and tables remove unused entries.
+        let _ = self.0.unnamed_with(entry).and_then(|draft| self.0.place(&draft, name));
     }
 }
 
