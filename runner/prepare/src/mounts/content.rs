@@ -55,16 +55,11 @@ impl<'a> FolderReader<'a> {
         for PreparedProvider { provider, mounts, .. } in providers {
             let folders = mounts.iter_mut().filter(|folder| folder.mode == FsMode::ReadOnly);
             for folder in folders {
-                let inside = results.as_ref().and_then(|root| root.strip_prefix(&folder.host).ok());
-                let without = inside.and_then(Path::to_str).map(ToOwned::to_owned);
-                let read = match without.as_deref() {
-                    Some("") => Err(NoDigest::Results),
-                    without => self.digest(folder, without),
-                };
+                let read = self.content(folder, results.as_deref());
                 folder.content = None;
                 let why = match read {
-                    Ok(sha256) => {
-                        folder.content = Some(FolderContent { sha256, without });
+                    Ok(content) => {
+                        folder.content = Some(content);
                         continue;
                     }
                     Err(NoDigest::TooLarge(TooLarge(bound))) => format!("has {bound}"),
@@ -97,6 +92,26 @@ impl<'a> FolderReader<'a> {
             }
         }
         changed
+    }
+
+    /// Reads the content of a folder, without the results root.
+    fn content(
+        &self,
+        folder: &MountedFolder,
+        results: Option<&Path>,
+    ) -> Result<FolderContent, NoDigest> {
+        let inside = results.and_then(|root| root.strip_prefix(&folder.host).ok());
+        let without = match inside.map(Path::to_str) {
+            Some(Some("")) => return Err(NoDigest::Results),
+            // Manifests have no such path. With the results, each run would change the digest.
+            Some(None) => {
+                let problem = "the path of the results root in it is not UTF-8";
+                return Err(NoDigest::Io(io::Error::other(problem)));
+            }
+            without => without.flatten().map(ToOwned::to_owned),
+        };
+        let sha256 = self.digest(folder, without.as_deref())?;
+        Ok(FolderContent { sha256, without })
     }
 
     /// Returns the digest of a folder's content. Leaves out the folder at the relative path `without`.

@@ -1,5 +1,7 @@
+use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, fs::symlink};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use runner_model::Digest;
@@ -41,16 +43,19 @@ impl Bench {
         most_bytes: u64,
         without: Option<&str>,
     ) -> Option<Digest> {
-        let folder = MountedFolder {
+        let reader = FolderReader { cache: &self.cache, most_files, most_bytes };
+        reader.digest(&self.folder(), without).ok()
+    }
+
+    fn folder(&self) -> MountedFolder {
+        MountedFolder {
             host: self.root.path().join("data").to_str().unwrap().to_owned(),
             guest: "/data".into(),
             mode: FsMode::ReadOnly,
             device: 0,
             inode: 0,
             content: None,
-        };
-        let reader = FolderReader { cache: &self.cache, most_files, most_bytes };
-        reader.digest(&folder, without).ok()
+        }
     }
 
     fn digest(&self) -> Digest {
@@ -183,6 +188,18 @@ fn results_root_is_left_out() {
     assert_ne!(without("sub/b.txt"), before);
     bench.write("sub.txt", "a name with the same start");
     assert_ne!(without("sub"), before);
+}
+
+#[test]
+fn folder_has_no_digest_if_results_cannot_be_left_out() {
+    let bench = Bench::new();
+    let data = bench.root.path().join("data");
+    let reader = FolderReader::new(&bench.cache);
+    let content = |root: &Path| reader.content(&bench.folder(), Some(root)).ok();
+    assert_eq!(content(&data.join("sub")).unwrap().without.unwrap(), "sub");
+    assert!(content(&data).is_none());
+    assert!(content(&data.join(OsStr::from_bytes(b"\xff"))).is_none());
+    assert_eq!(content(bench.root.path()).unwrap().without, None);
 }
 
 #[test]
