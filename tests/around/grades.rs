@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::messages::transcript::Transcript;
-use crate::support::{runner::Runner, wait::wait_for};
+use crate::support::{guests, runner::Runner, wait::wait_for};
 
 const GRADED: &str = r#"
 [providers.writer]
@@ -116,7 +116,8 @@ fn pages_and_logs_name_the_graders() {
     let runner = graded();
     runner.exec(&[]).expect(1);
     let page = runner.run(&["show", "latest", "bad"]).expect(0);
-    page.says(&["grades judge: fail 0.4, at least 0.7, ", "explanation: 0.4 is like one"]);
+    page.says(&["grades judge: fail 0.4, at least 0.7, "]);
+    assert_eq!(page.stdout.matches("is like").count(), 1, "{}", page.stdout);
     assert!(!page.stdout.contains("attempts"), "{}", page.stdout);
     page.says(&["--trial bad@writer#1 --grader judge"]);
     let page = runner.run(&["show", "latest", "good"]).expect(0).stdout;
@@ -126,6 +127,32 @@ fn pages_and_logs_name_the_graders() {
     let logs = runner.run(&["logs"]).expect(0).stdout;
     assert!(logs.contains("unread@writer#1 strict:\n  log "), "{logs}");
     assert_eq!(logs.matches("careful").count(), 1, "{logs}");
+}
+
+#[test]
+fn logs_of_plain_graders_are_shown_once_by_their_reason() {
+    let runner = Runner::new(&[]);
+    runner.link(&guests::command(), "command.wasm");
+    let test = |id: &str, log: &str, reason: &str| {
+        format!(
+            "[[tests]]\nid = \"{id}\"\ninput = {{ log = \"{log}\", reason = \"{reason}\" }}\n\
+             expect = {{ graders = [\"hidden\"] }}\n"
+        )
+    };
+    runner.scenario(&format!(
+        "[providers.writer]\nplugin = \"bundled:echo\"\n[graders.hidden]\nplugin = \"command.wasm\"\n\
+         args = [\"fail\", \"F\\nFAIL: {{{{input.output.log}}}}\\nAssertionError: {{{{input.output.reason}}}}\\n\\nFAILED (failures=1)\"]\n{}",
+        test("sums", "in sums", "1 != 2")
+            + &test("texts", "in texts", "no text")
+            // The start of a long log is not kept.
+            + &test("long", &"frame ".repeat(1000), "no text"),
+    ));
+    runner.exec(&[]).expect(1).says(&["texts@writer#1, long@writer#1"]);
+    let page = runner.run(&["show", "latest", "sums"]).expect(0);
+    page.says(&["fail: AssertionError: 1 != 2"]);
+    for text in ["FAIL:", "AssertionError:", "(failures=1)"] {
+        assert_eq!(page.stdout.matches(text).count(), 1, "{}", page.stdout);
+    }
 }
 
 #[test]

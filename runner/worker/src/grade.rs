@@ -280,11 +280,7 @@ fn answer(
     } else if form == AnswerForm::ExitCode {
         let printed = text().filter(|text| !text.trim().is_empty());
         let printed = printed.unwrap_or_else(|| said.stderr.to_string());
-        GraderAnswer {
-            verdict: Some(Verdict::Pass),
-            score: None,
-            explanation: Some(printed.trim().to_owned()).filter(|text| !text.is_empty()),
-        }
+        GraderAnswer { verdict: Some(Verdict::Pass), score: None, explanation: end_of(&printed) }
     } else {
         let mut answer = read(text().as_deref().unwrap_or(output))?;
         if form == AnswerForm::ExitCodeAndObject {
@@ -374,9 +370,14 @@ fn log_of(said: &Said<'_>) -> Option<String> {
         text += &format!("{} {}\n", record.level.as_str(), &*record.message);
     }
     text += &said.stderr;
-    let text = text.trim();
-    let from = text.ceil_char_boundary(text.len().saturating_sub(MAX_TEXT));
-    (!text.is_empty()).then(|| text[from..].to_owned())
+    end_of(&text)
+}
+
+/// Returns the last [`MAX_TEXT`] bytes of a log, whose end explains the most. `None` if it is blank.
+fn end_of(log: &str) -> Option<String> {
+    let log = log.trim();
+    let from = log.ceil_char_boundary(log.len().saturating_sub(MAX_TEXT));
+    (!log.is_empty()).then(|| log[from..].to_owned())
 }
 
 fn unreadable(message: &str) -> RowError<'static> {

@@ -111,6 +111,11 @@ impl Grade<'_> {
     pub fn has_failed(&self) -> bool {
         self.error.is_some() || self.verdict == Some(Verdict::Fail)
     }
+
+    /// Returns the log. `None` if it is the explanation, as that of a program that prints only to standard error.
+    pub fn own_log(&self) -> Option<&str> {
+        self.log.as_deref().filter(|log| self.explanation.as_deref() != Some(*log))
+    }
 }
 
 /// A measurement of a provider.

@@ -1,5 +1,6 @@
 //! Reasons why a trial did not pass: one line for lists, a block for details. All texts are made visible.
 
+mod explanation;
 mod known;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use runner_results::hash;
 
+use self::explanation::explanation;
 pub(crate) use self::known::other_failure;
 pub use self::known::{KnownResult, KnownTrial, known_line};
 pub(crate) use self::known::{PASSES, place};
@@ -182,7 +184,7 @@ impl Signature {
     pub(crate) fn of(row: &RowRef<'_>, kind: &str, headline: &str) -> Self {
         let grade = deciding_grade(row);
         if let Some(grade) = grade.filter(|grade| grade.error.is_none()) {
-            let words = explanation(grade).next().unwrap_or_default();
+            let words = explanation(grade).0.unwrap_or_default();
             let end = if words.is_empty() { "" } else { ": " };
             let line = format!("{kind}{end}{words} (scores differ)");
             // Each text of a model is another one.
@@ -256,7 +258,7 @@ pub fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
     failed.or_else(|| row.grades.iter().find(|grade| grade.has_failed()))
 }
 
-/// Formats why a grade is not a pass, with the first line of its explanation.
+/// Formats why a grade is not a pass, with the line of its explanation that explains.
 fn grade_line(grade: &Grade<'_>) -> String {
     let reason = match (&grade.error, grade.score, grade.min_score) {
         (Some(error), ..) => fault(error).unwrap_or_else(|| error.code.to_string()),
@@ -266,14 +268,8 @@ fn grade_line(grade: &Grade<'_>) -> String {
         }
         _ => format!("verdict {}", phrases::grade(grade)),
     };
-    let explanation: String = explanation(grade).take(1).map(|line| format!(": {line}")).collect();
+    let explanation: String = explanation(grade).0.iter().map(|line| format!(": {line}")).collect();
     visible_line(&format!("grader {}: {reason}{explanation}", &*grade.grader)).into_owned()
-}
-
-/// Returns the lines of an explanation.
-fn explanation<'a>(grade: &'a Grade<'_>) -> impl Iterator<Item = &'a str> {
-    let text = grade.explanation.as_deref().unwrap_or_default();
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty())
 }
 
 fn with_summary(head: &str, summary: &str) -> String {
@@ -311,7 +307,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
     {
         lines.push((Tone::Reason, grade_line(grade)));
-        let details = explanation(grade).skip(1).map(|line| (Tone::Detail, line.to_owned()));
+        let details = explanation(grade).1.into_iter().map(|line| (Tone::Detail, line.to_owned()));
         let error = grade.error.iter().flat_map(error_details);
         push_at_most(&mut lines, details.chain(error).collect(), most);
         for denied in &grade.denied {

@@ -596,7 +596,7 @@ fn failing_grades_give_the_reason() {
     for (outcome, keys, line) in [
         (
             "failed",
-            r#""verdict":"fail","own_verdict":"pass","score":0.4,"min_score":0.7,"explanation":"\nno\u0007\nwhy""#,
+            r#""verdict":"fail","own_verdict":"pass","score":0.4,"min_score":0.7,"explanation":"\nwhy\n no\u0007\n""#,
             r"grader g\u{1b}: score 0.4 < 0.7: no\u{7}",
         ),
         (
@@ -631,6 +631,44 @@ fn failing_grades_give_the_reason() {
         let reasons = block(&row, 9);
         let reasons = reasons.iter().filter(|(tone, _)| *tone == Tone::Reason);
         assert_eq!(reasons.map(|(_, line)| line).collect::<Vec<_>>(), [line]);
+    }
+}
+
+#[test]
+fn logs_of_tests_are_grouped_by_the_line_that_explains() {
+    let log_of = |text: &str, (from, to): (&str, &str)| {
+        let text = serde_json::to_string(&text.replace(from, to)).unwrap();
+        graded("failed", &[&format!(r#""verdict":"fail","explanation":{text}"#)])
+    };
+    for (log, rest, line) in [
+        (include_str!("logs/unittest.txt"), "FF", "AssertionError: Lists differ: ['2'] != [2, 4]"),
+        (
+            include_str!("logs/pytest.txt"),
+            "============================= test session starts ==============================",
+            "FAILED test_plain.py::test_text - AssertionError: assert ['2'] == [2, 4]",
+        ),
+        ("1..2\nok 1\nnot ok 2 sums\n\n", "1..2", "not ok 2 sums"),
+    ] {
+        let json = log_of(log, ("", ""));
+        let shown = format!(r"grader g\u{{1b}}: verdict fail: {line}");
+        assert_eq!(headline(&read(&json)), shown);
+        // The other lines follow in their order.
+        let lines = block(&read(&json), usize::MAX);
+        assert_eq!(lines[..2], [(Tone::Reason, shown), (Tone::Detail, rest.to_owned())]);
+        let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(!texts[1..].contains(&line), "{texts:?}");
+        assert_eq!(lines.len(), log.lines().filter(|line| !line.is_empty()).count());
+
+        // Other failures are other groups, although the logs start and end alike.
+        let mut failures = Failures::default();
+        for place in 0..4 {
+            let (from, to) = (line, format!("{line}, {}", ["sums", "texts"][place as usize % 2]));
+            let json = log_of(log, (from, &to));
+            let trial = format!(r#""t{place}@p#1","test":"t{place}""#);
+            add(&mut failures, &json.replace(r#""a@p#1","test":"a""#, &trial), place);
+        }
+        let groups = failures.sorted();
+        assert_eq!(groups.iter().map(|group| group.trials).collect::<Vec<_>>(), [2, 2]);
     }
 }
 

@@ -230,7 +230,8 @@ fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
     format!("{} {}{expected}{message}{stderr}", check.verdict, check.label())
 }
 
-/// Formats a grade, with its explanation, its metrics and its log on lines of their own.
+/// Formats a grade, with its explanation, its metrics and its log on lines of their own. The explanation of a failed one is above
+/// the page.
 fn grade(grade: &Grade<'_>) -> Vec<String> {
     let mut words = vec![format!("{}: {}", &*grade.grader, phrases::grade(grade))];
     words.extend(grade.min_score.map(|least| {
@@ -245,10 +246,11 @@ fn grade(grade: &Grade<'_>) -> Vec<String> {
     words.push(show_duration(duration(grade.duration_ms)));
     words.extend(grade.calls.map(|calls| plural(calls.count.into(), "call", "calls")));
     words.extend(grade.metrics.iter().map(phrases::metric));
+    let explanation = grade.explanation.as_ref().filter(|_| !grade.has_failed());
     let texts = [
         grade.error.as_ref().map(|error| ("error", error.to_string())),
-        grade.explanation.as_ref().map(|text| ("explanation", text.to_string())),
-        grade.log.as_ref().map(|text| ("log", text.to_string())),
+        explanation.map(|text| ("explanation", text.to_string())),
+        grade.own_log().map(|text| ("log", text.to_owned())),
     ];
     let denied = grade.denied.iter().map(|denied| ("denied", denied.what.to_string()));
     let texts = texts.into_iter().flatten().chain(denied).flat_map(|(title, text)| {

@@ -61,10 +61,10 @@ export function lines(trial, earlier) {
 /** The input of a trial and its output, next to the expected one if that is known. @param {any} trial */
 export const example = (trial, texts = columns(trial)) => [cards([['Input', trial.input], ['Output', texts ? null : trial.output]]), texts && new Diff().show(texts[0], texts[1], ['Expected', 'Actual'])];
 
-/** Grades with their scores and explanations. @param {any[]} list */
+/** Grades with their scores and explanations. The log of a program that prints only to standard error is its explanation. @param {any[]} list */
 export const grades = (list) => list.length > 0 && el('ul', { class: 'groups' }, list.map(({ grader, verdict, error, score, min_score: least, explanation, log }) => el('li', null,
   outcome(VERDICTS[verdict] ?? (error ? 'error' : 'ungraded'), grader), score === undefined ? null : ` · score ${least === undefined ? number(score) : `${scoreAndLeast(score, least).join(' (at least ')})`}`,
-  explanation && long(el('p', { class: 'pre prose' }, explanation), explanation), log && long(el('pre', { tabindex: 0 }, log), log))));
+  explanation && long(el('p', { class: 'pre prose' }, explanation), explanation), log && log !== explanation && long(el('pre', { tabindex: 0 }, log), log))));
 
 /** The reason of a trial. Failed grades are in place of the lines about grades. @param {any} trial @param {any} [earlier] */
 export function judged(trial, earlier, all = shownRow(trial)?.grades ?? []) {

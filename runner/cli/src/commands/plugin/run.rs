@@ -555,7 +555,7 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
         if let Some(text) = &grade.explanation {
             line("explanation", text);
         }
-        if let Some(log) = &grade.log {
+        if let Some(log) = grade.own_log() {
             out.talk(&visible(log));
         }
     }
