@@ -245,6 +245,29 @@ fn grader_with_a_tool_is_called_again_and_names_what_fails() {
     snapshot(&runner.run(&again).expect(1));
 }
 
+#[test]
+fn cases_expect_exit_codes_and_standard_errors() {
+    let scenario_of = |case: Value| {
+        let keys = format!(
+            "{COMMAND}[graders.cases]\nplugin = \"bundled:cases\"\nconfig.tool = \"command\"\n\
+             grants.tools = [\"command\"]\ninput = {}\n",
+            toml(&json!({ "cases": [case] }))
+        );
+        let runner = scenario(&keys, "", &json!(1));
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&format!("{text}expect.graders = [\"cases\"]\n"));
+        runner
+    };
+    let input = json!({ "args": ["fail", "no such town"] });
+    let case = json!({ "input": input, "exit_code": 1, "stderr": "such", "output": "" });
+    scenario_of(case).exec(&[]).expect(0);
+    let runner = scenario_of(json!({ "input": input, "exit_code": 1, "stderr": { "equals": "" } }));
+    runner.exec(&[]).expect(1).says(&["stderr: expected"]);
+    let runner = scenario_of(json!({ "name": "one", "input": input }));
+    let reason = "refuses its `input`: at $.cases[0]: missing one of the keys `output`, `exit_code`, `stderr`";
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&[reason, "--> scenario.toml:"]);
+}
+
 /// Returns the random numbers that the tool of the agent and that of its judge have drawn in the newest attempt.
 fn drawn(run: &Run) -> [String; 2] {
     let mut rows = run.rows_of("a");

@@ -275,7 +275,7 @@ impl LoadedProvider {
                 Ok(input) => schema.refusal(input),
                 Err(error) => Some(Refusal::new(error.to_string())),
             };
-            if let Some(Refusal { reasons, part }) = refusal {
+            if let Some(Refusal { reasons, part, .. }) = refusal {
                 add("input", format!("refuses the input: {reasons}"), part);
             }
         }
@@ -473,17 +473,17 @@ fn check_graded_input(
         None => GRADED_ROOTS.iter().map(|root| (*root, format!("{{{{{root}}}}}"))).collect(),
     };
     let mut refused = None;
-    // A key is refused with any value.
+    // A key is refused with any value, and an input without placeholders has only its own.
     for value in [Value::Null, "text".into(), json!({})] {
         let roots: Vec<_> = GRADED_ROOTS.iter().map(|root| (*root, &value)).collect();
-        let refusal = fill(&input, &roots).ok().and_then(|sample| schema.refusal(sample));
-        let is_of_keys = |part: &RefusedPart| part.path.is_empty() || !part.known.is_empty();
-        match refusal {
-            Some(refusal) if is_of_keys(&refusal.part) => refused = Some(refusal),
+        let Ok(sample) = fill(&input, &roots) else { return Ok(()) };
+        let is_constant = sample == input;
+        match schema.refusal(sample) {
+            Some(refusal) if is_constant || refusal.is_of_keys => refused = Some(refusal),
             _ => return Ok(()),
         }
     }
-    let Some(Refusal { reasons, part }) = refused else { return Ok(()) };
+    let Some(Refusal { reasons, part, .. }) = refused else { return Ok(()) };
     let (message, refused) = if written.is_some() {
         (format!("refuses its `input`: {reasons}"), part)
     } else {

@@ -75,12 +75,14 @@ pub struct Refusal {
     pub reasons: String,
     /// The part that one of the reasons is about: an unknown key, else the innermost.
     pub part: RefusedPart,
+    /// Whether the part is the whole value, an unknown key, or a table without a key.
+    pub is_of_keys: bool,
 }
 
 impl Refusal {
     /// Creates the refusal of a whole value.
     pub fn new(reasons: String) -> Self {
-        Self { reasons, part: RefusedPart::default() }
+        Self { reasons, part: RefusedPart::default(), is_of_keys: true }
     }
 }
 
@@ -186,20 +188,22 @@ impl Schema {
 fn refusal(error: &ValidationError<'_, '_>, schema: &Value) -> Refusal {
     let mut found = Vec::new();
     collect_reasons(error, schema, &mut found);
-    let (reasons, parts): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    let part = parts.into_iter().max_by_key(|part| (!part.known.is_empty(), part.path.len()));
-    Refusal { reasons: reasons.join("; "), part: part.unwrap_or_default() }
+    let reasons: Vec<_> = found.iter().map(|refusal| refusal.reasons.as_str()).collect();
+    let reasons = reasons.join("; ");
+    let of_parts = found
+        .into_iter()
+        .max_by_key(|Refusal { part, .. }| (!part.known.is_empty(), part.path.len()));
+    match of_parts {
+        Some(refusal) => Refusal { reasons, ..refusal },
+        None => Refusal::new(reasons),
+    }
 }
 
-fn collect_reasons(
-    error: &ValidationError<'_, '_>,
-    schema: &Value,
-    found: &mut Vec<(String, RefusedPart)>,
-) {
-    for cause in &error.causes {
-        collect_reasons(cause, schema, found);
-    }
-    if error.causes.is_empty() && found.len() < MAX_NAMED {
+fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, found: &mut Vec<Refusal>) {
+    let missing = any_key(error);
+    let causes = error.causes.iter().filter(|_| missing.is_none());
+    causes.for_each(|cause| collect_reasons(cause, schema, found));
+    if (missing.is_some() || error.causes.is_empty()) && found.len() < MAX_NAMED {
         let mut part = RefusedPart::default();
         part.path.extend(error.instance_location.tokens.iter().map(|token| match token {
             InstanceToken::Prop(key) => PathStep::Key(cut(MAX_KEY, key)),
@@ -211,6 +215,7 @@ fn collect_reasons(
                 let want: Vec<_> = want.iter().map(noun).collect();
                 format!("value must be {}, not {}", want.join(" or "), noun(*got))
             }
+            _ if let Some(names) = &missing => keys("missing one of the", names),
             ErrorKind::Required { want } => keys("missing", want),
             ErrorKind::AdditionalProperties { got } => {
                 let table = error.schema_url.split_once('#').map_or("", |(_, table)| table);
@@ -241,8 +246,22 @@ fn collect_reasons(
             (path, Some(reason)) => format!("`${path}` {reason}"),
             (path, None) => format!("at ${path}: {reason}"),
         };
-        found.push((cut(MAX_REASON, reason), part));
+        let is_missing = missing.is_some() || matches!(error.kind, ErrorKind::Required { .. });
+        let is_of_keys = is_missing || part.path.is_empty() || !part.known.is_empty();
+        found.push(Refusal { reasons: cut(MAX_REASON, reason), part, is_of_keys });
     }
+}
+
+/// Returns the keys of an error of alternatives that each need one key.
+fn any_key<'e>(error: &'e ValidationError<'_, '_>) -> Option<Vec<&'e str>> {
+    let name = |cause: &'e ValidationError<'_, '_>| match &cause.kind {
+        ErrorKind::Required { want } if let [name] = want.as_slice() => Some(*name),
+        _ => None,
+    };
+    if !matches!(error.kind, ErrorKind::AnyOf) {
+        return None;
+    }
+    error.causes.iter().map(name).collect()
 }
 
 /// Returns `missing key `a`` or `missing keys `a`, `b``.

@@ -132,7 +132,7 @@ fn configuration_must_match_its_schema() {
 }
 
 #[test]
-fn input_of_a_grader_is_refused_only_by_its_keys() {
+fn input_of_a_grader_is_refused_by_keys_and_constant_values() {
     let check = |schema: Value, input: Option<Value>| {
         let schema = Schema::new(schema).unwrap();
         check_graded_input(&schema, input.as_ref(), "judge").map_err(|problem| problem.message)
@@ -141,6 +141,8 @@ fn input_of_a_grader_is_refused_only_by_its_keys() {
         "type": "object", "properties": {"text": {"type": "string"}}, "additionalProperties": false
     });
     let object = json!({"type": "object", "required": ["answer"]});
+    let item = json!({"required": ["a"], "properties": {"a": {"type": "string"}}});
+    let list = json!({"properties": {"list": {"items": item}}});
     for (schema, input) in [
         (json!(true), None),
         (json!({"type": "object", "required": ["output"]}), None),
@@ -151,6 +153,8 @@ fn input_of_a_grader_is_refused_only_by_its_keys() {
         (closed.clone(), Some(json!({"text": "{{output}}"}))),
         (closed.clone(), Some(json!({"text": "{{output.a.b}}"}))),
         (json!({"type": "integer"}), Some(json!("{{output}}"))),
+        (list.clone(), Some(json!({"list": ["{{output}}"]}))),
+        (list.clone(), Some(json!({"list": [{"a": "{{output}}"}, {"a": "text"}]}))),
     ] {
         assert_eq!(check(schema.clone(), input), Ok(()), "{schema}");
     }
@@ -160,6 +164,12 @@ fn input_of_a_grader_is_refused_only_by_its_keys() {
         (json!({"required": ["prompt"]}), None, "missing key `prompt`"),
         (closed, Some(json!({"test": "{{output}}"})), "refuses its `input`: unknown key `test`"),
         (json!({"required": ["a"]}), Some(json!({"b": "{{output}}"})), "missing key `a`"),
+        (
+            list.clone(),
+            Some(json!({"list": [{"b": "{{output}}"}]})),
+            "refuses its `input`: at $.list[0]: missing key `a`",
+        ),
+        (list, Some(json!({"list": [{"a": 1}]})), "`$.list[0].a` must be a string"),
     ] {
         let message = check(schema, input).unwrap_err();
         assert!(message.contains(words), "{message}");

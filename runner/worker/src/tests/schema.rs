@@ -33,6 +33,9 @@ fn invalid_places_are_named() {
     ] {
         assert_eq!(mismatch(&schema, &value).as_deref(), Some(reason));
     }
+    let any = json!({"items": {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}});
+    let reason = "at $[1]: missing one of the keys `a`, `b`";
+    assert_eq!(mismatch(&any, &json!([{"b": 1}, {"c": 1}])).as_deref(), Some(reason));
     let many = mismatch(&json!({"items": {"type": "string"}}), &json!([1, 2, 3, 4, 5, 6])).unwrap();
     assert_eq!(many.matches("must be a string").count(), 5);
     let long = mismatch(&json!({"pattern": "^$"}), &json!("x".repeat(10_000))).unwrap();
