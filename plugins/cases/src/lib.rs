@@ -282,7 +282,7 @@ mod tests {
 
     fn graded(
         answer: impl FnMut(Value) -> Result<Value, ToolError> + 'static,
-        cases: Value,
+        cases: &Value,
     ) -> Result<Reply> {
         let host = Host::new().tool("app", "The program", answer);
         host.run::<Cases>(json!({ "cases": cases }), json!({ "tool": "app" }))
@@ -308,7 +308,7 @@ mod tests {
             5 => printing("None", 0),
             _ => printing("9", 1),
         };
-        let reply = graded(answer, cases).unwrap();
+        let reply = graded(answer, &cases).unwrap();
         let checks: Vec<_> = reply
             .checks()
             .iter()
@@ -331,7 +331,7 @@ mod tests {
         let cases = json!([{ "input": 1, "output": { "a": [1] } }, { "input": 2, "output": 2 }]);
         let answer =
             |input: Value| Ok(if input == 1 { json!({ "a": [1] }) } else { json!({ "b": 2 }) });
-        let reply = graded(answer, cases).unwrap();
+        let reply = graded(answer, &cases).unwrap();
         let verdicts: Vec<_> = reply.checks().iter().map(|check| check.verdict).collect();
         assert_eq!(verdicts, [Verdict::Pass, Verdict::Fail]);
     }
@@ -340,13 +340,13 @@ mod tests {
     fn crash_fails_a_case_and_a_missing_grant_the_grader() {
         let cases = || json!([{ "input": 1, "output": "1" }]);
         let failing = |kind| move |_| Err(ToolError::new(kind, "the reason"));
-        let reply = graded(failing(ToolErrorKind::Timeout), cases()).unwrap();
+        let reply = graded(failing(ToolErrorKind::Timeout), &cases()).unwrap();
         assert_eq!(reply.checks()[0].message.as_deref(), Some("timeout: the reason"));
-        let denied = graded(failing(ToolErrorKind::Denied), cases()).unwrap_err();
+        let denied = graded(failing(ToolErrorKind::Denied), &cases()).unwrap_err();
         assert_eq!(denied.kind, ErrorKind::Denied);
-        let none = graded(failing(ToolErrorKind::Trap), json!([])).unwrap_err();
+        let none = graded(failing(ToolErrorKind::Trap), &json!([])).unwrap_err();
         assert_eq!(none.kind, ErrorKind::InvalidInput);
-        let missing = graded(failing(ToolErrorKind::Trap), json!("/nowhere.json")).unwrap_err();
+        let missing = graded(failing(ToolErrorKind::Trap), &json!("/nowhere.json")).unwrap_err();
         assert!(missing.message.contains("/nowhere.json"), "{missing}");
     }
 
@@ -372,10 +372,10 @@ mod tests {
         ] {
             let mut case = case;
             case["input"] = 1.into();
-            let reply = graded(|_| printing("out\n", 1), json!([case])).unwrap();
+            let reply = graded(|_| printing("out\n", 1), &json!([case])).unwrap();
             assert_eq!(reply.checks()[0].message.as_deref(), message, "{case}");
         }
-        let component = graded(|_| Ok(json!(1)), json!([{ "input": 1, "exit_code": 0 }]));
+        let component = graded(|_| Ok(json!(1)), &json!([{ "input": 1, "exit_code": 0 }]));
         assert_eq!(component.unwrap_err().kind, ErrorKind::InvalidInput);
     }
 
@@ -391,7 +391,7 @@ mod tests {
             (json!({ "input": 1, "stderr": {} }), "`stderr` expects nothing"),
             (json!({ "input": 1, "stderr": { "matches": "a" } }), "unknown field `matches`"),
         ] {
-            let error = graded(|_| printing("null", 0), json!([case, wrong])).unwrap_err();
+            let error = graded(|_| printing("null", 0), &json!([case, wrong])).unwrap_err();
             assert!(error.message.contains(reason), "{error}");
         }
     }
