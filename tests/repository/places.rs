@@ -48,6 +48,7 @@ error        | { do = "echo", value = "a" } | error = "trap"
 schema       | { do = "echo", value = "a" } | schema = "number.json"
 max_duration | { do = "sleep", ms = 2 }     | max_duration = "1ms"
 max_memory   | { do = "echo", value = "a" } | max_memory = 1
+metrics      | { do = "echo", value = "a" } | metrics = { tokens = { max = 1 } }
 min_score    | { do = "measure", score = 0.2 } | min_score = 0.5
 "#;
 
@@ -77,6 +78,7 @@ const FAILING_TRANSCRIPTS: &str = r#"
 transcript.calls     | { call = "echo", input = 1 } | transcript = { calls = ["echo", "other"] }
 transcript.never     | { call = "echo", input = 1 } | transcript = { never = ["e*"] }
 transcript.max_calls | { call = "echo", input = 1 } | transcript = { max_calls = 0 }
+transcript.ended     | { append = { source = "agent", message = "a", extra = { ended = "turns" } } } | transcript = { ended = ["done", "refused"] }
 transcript.call      | { call = "echo", input = 1 } | transcript = { call = [{ tool = "echo", arguments = { input = 2 } }] }
 "#;
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::enum_text::{as_text, default_weight, is_default, is_default_weight, present};
 use crate::statistics::wilson;
+use crate::transcript::AgentEnd;
 use crate::{Digest, ErrorClass, Micros, Outcome, TestId, Text};
 
 /// A resolved test. Written as one compact JSON object. Keys with their default are absent.
@@ -245,10 +246,13 @@ pub struct Expect {
     /// The kept part of the standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<ExpectedText>,
+    /// Expectations of the attempt's metrics, by their name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, ExpectedMetric>,
     /// What the attempt leaves in its workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<ExpectedWorkspace>,
-    /// Expected calls of tools.
+    /// Expected calls of tools, and the end of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<ExpectedTranscript>,
     /// Names of the graders that judge the output if all other expectations hold.
@@ -256,7 +260,19 @@ pub struct Expect {
     pub graders: Vec<String>,
 }
 
-/// Expectations of the calls of tools in an attempt. Absent ones are not checked. Tools are globs.
+/// The range of a metric, which an attempt must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedMetric {
+    /// The lowest value that passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest value that passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// Expectations of the calls of tools in an attempt, and of its end. Absent ones are not checked. Tools are globs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedTranscript {
@@ -272,6 +288,9 @@ pub struct ExpectedTranscript {
     /// Calls that must be made, in any order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub call: Vec<ExpectedCall>,
+    /// Ends of the agent of which its own word is one. `None` for [`AgentEnd::Done`] alone, or no word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Vec<AgentEnd>>,
 }
 
 /// A call of a tool that must be made.

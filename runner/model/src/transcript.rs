@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::enum_text::{is_default, text_enum};
 use crate::json::{each_item, read_part};
-use crate::{Digest, Text, enum_text::is_default};
+use crate::{Digest, Text};
 
 /// Name of the artifact with the transcript.
 pub const TRANSCRIPT: &str = "transcript.json";
@@ -19,7 +20,25 @@ pub const BY_GUEST: &str = "guest";
 /// Maximum bytes of a transcript without its steps.
 pub const MAX_HEAD: u64 = 2 << 20;
 
-/// Digest and numbers of steps of an attempt's transcript.
+text_enum! {
+    /// How an agent ended, by its own word: `extra.ended` of its last step.
+    pub enum AgentEnd {
+        /// By an answer.
+        Done = "done",
+        /// The conversation did not fit the model's context.
+        Context = "context",
+        /// After its last turn.
+        Turns = "turns",
+        /// The model refused to answer.
+        Refused = "refused",
+        /// A limit of the attempt was used up.
+        Limit = "limit",
+        /// Any other word.
+        Other = "other",
+    }
+}
+
+/// Digest, numbers of steps and end of an attempt's transcript.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TranscriptResult {
@@ -30,6 +49,9 @@ pub struct TranscriptResult {
     /// Number of steps that are missing, because they did not fit `limits.transcript`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dropped: u64,
+    /// How the agent ended, by its own word. Absent without a word in its last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<AgentEnd>,
 }
 
 /// A transcript, as far as the runner reads it. Other keys are kept in the file.
@@ -100,6 +122,18 @@ pub struct StepExtra<'a> {
     /// Whether the calls of the step were refused, and no tool ran.
     #[serde(default)]
     pub refused: bool,
+    /// How the agent ended. A value of another form is [`AgentEnd::Other`].
+    #[serde(borrow, default)]
+    ended: Option<&'a RawValue>,
+}
+
+impl StepExtra<'_> {
+    /// Returns how the agent ended. `None` without a word.
+    pub fn ended(&self) -> Option<AgentEnd> {
+        let ended = self.ended.filter(|ended| ended.get() != "null")?;
+        let word = serde_json::from_str::<Text<'_>>(ended.get()).ok();
+        Some(word.and_then(|word| AgentEnd::parse(&word)).unwrap_or(AgentEnd::Other))
+    }
 }
 
 /// A call of a tool with its place.

@@ -168,6 +168,7 @@ impl Attempt<'_> {
             sha256: None,
             steps: steps.len() as u64,
             dropped: ended.dropped_steps,
+            ended: ended.agent_end,
         };
         let transcript = text.as_ref().map(|_| counts);
         let new_row = || Row {

@@ -31,6 +31,7 @@ text_enum! {
         MinScore = "min_score",
         MaxDuration = "max_duration",
         MaxMemory = "max_memory",
+        Metrics = "metrics",
         WorkspaceChanged = "workspace.changed",
         WorkspaceUnchanged = "workspace.unchanged",
         WorkspaceFiles = "workspace.files",
@@ -38,6 +39,7 @@ text_enum! {
         TranscriptNever = "transcript.never",
         TranscriptMaxCalls = "transcript.max_calls",
         TranscriptCall = "transcript.call",
+        TranscriptEnded = "transcript.ended",
     }
 }
 
@@ -148,11 +150,11 @@ impl CheckKind {
 
     /// Returns whether the message of a failed check has the expected and the actual value.
     pub fn has_values_in_message(self) -> bool {
-        use CheckKind::{Error, ExitCode, MaxDuration, MaxMemory, MinScore};
-        matches!(self, Error | ExitCode | MaxDuration | MaxMemory | MinScore)
+        use CheckKind::{Error, ExitCode, MaxDuration, MaxMemory, Metrics, MinScore};
+        matches!(self, Error | ExitCode | MaxDuration | MaxMemory | MinScore | Metrics)
             || matches!(self, Self::WorkspaceChanged | Self::WorkspaceUnchanged)
             || matches!(self, Self::TranscriptCalls | Self::TranscriptNever)
-            || self == Self::TranscriptMaxCalls
+            || matches!(self, Self::TranscriptMaxCalls | Self::TranscriptEnded)
     }
 }
 

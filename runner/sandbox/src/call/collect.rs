@@ -71,6 +71,7 @@ impl Ended {
             host_fault: host.fault,
             transcript: mem::take(&mut host.transcript.steps),
             dropped_steps: host.transcript.dropped,
+            agent_end: host.transcript.ended,
             service_failed: traffic.service_failed,
             calls: host.guard.determinism.as_ref().and_then(Determinism::calls),
         }

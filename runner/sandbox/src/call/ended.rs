@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runner_model::row::{Calls, Check, Denied, Metric, Raw, RowError, Usage};
+use runner_model::transcript::AgentEnd;
 use runner_model::{ErrorClass, HostFault, Text, log::Said, outcome::Verdict};
 
 use crate::store::artifacts::LeftFile;
@@ -37,6 +38,8 @@ pub struct Ended {
     pub transcript: Vec<Raw<'static>>,
     /// Number of steps that did not fit `limits.transcript`.
     pub dropped_steps: u64,
+    /// How the agent ended, by its own word.
+    pub agent_end: Option<AgentEnd>,
     /// The exchanges in the attempt's journal. `None` without any.
     pub calls: Option<Calls>,
     /// Whether the last request failed: with status 429 or 503, or for want of a whole response in time. `None` without requests.
@@ -120,6 +123,7 @@ impl Ended {
             host_fault: None,
             transcript: Vec::new(),
             dropped_steps: 0,
+            agent_end: None,
             calls: None,
             service_failed: None,
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use runner_model::Time;
+use runner_model::json::read_part;
 use runner_model::row::Raw;
-use runner_model::transcript::{self as model, BY_GUEST, BY_RUNNER};
+use runner_model::transcript::{self as model, AgentEnd, BY_GUEST, BY_RUNNER, StepExtra};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 
@@ -89,7 +90,7 @@ impl Host {
         if let Ok(step) =
             step.and_then(|step| Raw::from_string(String::from(Box::<str>::from(step))))
         {
-            self.transcript.push(step);
+            self.transcript.push(step, None);
         }
     }
 
@@ -102,7 +103,7 @@ impl Host {
     }
 
     /// Reads a step of the guest. `None` if it is invalid.
-    fn read_step(&self, step: &str) -> Option<Raw<'static>> {
+    fn read_step(&self, step: &str) -> Option<(Raw<'static>, Option<AgentEnd>)> {
         let mut step: BTreeMap<String, Box<RawValue>> = serde_json::from_str(step).ok()?;
         let word = |key: &str| step.get(key).map(|value| value.get());
         let is_agent = word("source")? == "\"agent\"";
@@ -121,7 +122,9 @@ impl Host {
         if !calls.is_none_or(are_right) {
             return None;
         }
-        let extra = step.remove("extra").map(|extra| serde_json::from_str(extra.get()));
+        let extra = step.remove("extra");
+        let ended = read_part::<StepExtra<'_>>(extra.as_deref()).and_then(|extra| extra.ended());
+        let extra = extra.map(|extra| serde_json::from_str(extra.get()));
         let mut extra = extra.transpose().ok()?.unwrap_or_else(|| json!({}));
         // A guest cannot report a step as the runner's.
         extra.as_object_mut()?.insert("by".to_owned(), BY_GUEST.into());
@@ -130,15 +133,16 @@ impl Host {
             step.insert("timestamp".to_owned(), to_raw_value(&self.step_time()).ok()?);
         }
         step.remove("step_id");
-        read_json("step", serde_json::to_string(&step).ok()?, self.redactor()).ok()
+        let step = read_json("step", serde_json::to_string(&step).ok()?, self.redactor()).ok()?;
+        Some((step, ended))
     }
 }
 
 impl transcript::Host for Host {
     fn append(&mut self, step: String) -> Result<(), TranscriptError> {
         self.calls += 1;
-        let step = self.read_step(&step).ok_or(TranscriptError::Invalid)?;
-        self.transcript.push(step).then_some(()).ok_or(TranscriptError::TooLarge)
+        let (step, ended) = self.read_step(&step).ok_or(TranscriptError::Invalid)?;
+        self.transcript.push(step, ended).then_some(()).ok_or(TranscriptError::TooLarge)
     }
 }
 

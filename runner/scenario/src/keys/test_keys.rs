@@ -3,17 +3,18 @@
 use std::{collections::BTreeMap, fs::Metadata};
 
 use runner_model::test::{
-    Expect, ExpectedCall, ExpectedFile, ExpectedText, ExpectedTranscript, ExpectedWorkspace,
-    MetaValue, RepeatUntil, Retries, Unwanted,
+    Expect, ExpectedCall, ExpectedFile, ExpectedMetric, ExpectedText, ExpectedTranscript,
+    ExpectedWorkspace, MetaValue, RepeatUntil, Retries, Unwanted,
 };
+use runner_model::transcript::AgentEnd;
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
     Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named, NotNull,
-    Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TextOrList,
-    WORKSPACE_GLOB, WholeText,
+    Number, OneOrList, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm,
+    TextOrList, WORKSPACE_GLOB, WholeText, Word,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -90,6 +91,8 @@ impl TestSettings {
 
 /// The greatest number of adaptive repeats. Each result looks at all earlier ones.
 const MAX_ADAPTIVE: u32 = 10_000;
+/// The greatest number of expected metrics. A row that is too long keeps as many of its own.
+const MAX_METRICS: usize = 40;
 /// The greatest number of keys of a test's `meta`.
 pub(crate) const MAX_META: usize = 32;
 pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |table| {
@@ -115,9 +118,23 @@ const TRANSCRIPT: TableForm<ExpectedTranscript> = TableForm("`transcript` of `ex
         never: table.optional("never", &List(1, GLOB)).unwrap_or_default(),
         max_calls: table.optional("max_calls", &Integer(0, u64::from(u32::MAX))),
         call: table.optional("call", &List(1, EXPECTED_CALL)).unwrap_or_default(),
+        ended: table.optional("ended", &OneOrList(List(1, AGENT_END))),
     };
     Some(expected)
 });
+const AGENT_END: Word<AgentEnd> =
+    Word(|| AgentEnd::ALL.iter().map(|end| end.as_str()).collect(), AgentEnd::parse);
+const METRICS: Named<TableForm<ExpectedMetric>> = Named {
+    form: TableForm("a metric of `metrics` of `expect`", |table| {
+        let bound = Number(f64::MIN, f64::MAX);
+        let (min, max) = (table.optional("min", &bound), table.optional("max", &bound));
+        Some(ExpectedMetric { min, max })
+    }),
+    words: "a table of metrics by name, such as `{ total_tokens = { max = 50_000 } }`",
+    refuse: |name| name.is_empty().then(|| "it is empty".to_owned()),
+    pattern: "",
+    count: (1, MAX_METRICS),
+};
 const EXPECTED_CALL: TableForm<ExpectedCall> = TableForm("a `call` of `transcript`", |table| {
     let tool = table.required("tool", &GLOB);
     Some(ExpectedCall { arguments: table.optional("arguments", &Any), tool: tool? })
@@ -338,6 +355,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
         stderr: table.optional("stderr", &STDERR),
+        metrics: table.optional("metrics", &METRICS).unwrap_or_default().into_iter().collect(),
         workspace: table.optional("workspace", &WORKSPACE),
         transcript: table.optional("transcript", &TRANSCRIPT),
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),

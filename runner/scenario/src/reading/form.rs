@@ -132,6 +132,25 @@ impl<F: Form> Form for List<F> {
     }
 }
 
+/// A string in place of a list with only this string.
+pub(crate) struct OneOrList<F>(pub(crate) List<F>);
+
+impl<F: Form> Form for OneOrList<F> {
+    type Out = Vec<F::Out>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        match value {
+            Value::String(_) => Some(vec![self.0.1.read(at, value, reader)?]),
+            Value::Array(_) => self.0.read(at, value, reader),
+            _ => reader.refuse_kind(at, value, "a string or an array"),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"anyOf": [self.0.1.schema(), self.0.schema()]})
+    }
+}
+
 /// A list of at most [`MAX_GLOBS`] globs.
 pub(crate) struct Globs<F>(pub(crate) List<F>);
 

@@ -23,8 +23,8 @@ use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 use crate::problem::{Place, Problem, Source};
 
 pub(crate) use self::form::{
-    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, NotNull, StringOr, Templated,
-    Templates, TextOrList, file_schema,
+    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, NotNull, OneOrList, StringOr,
+    Templated, Templates, TextOrList, file_schema,
 };
 pub(crate) use self::literals::{read_literal, read_literals};
 pub(crate) use self::path::{At, Part, Places, Step, dotted, is_pattern, keys};

@@ -4,16 +4,16 @@ use std::{borrow::Cow, slice, time::Duration};
 
 use runner_model::alike::difference;
 use runner_model::json::{Json, JsonFault, Numbers, find_fault};
-use runner_model::row::{Check, CheckKind, Hint, MAX_ROW, Raw, is_deep};
+use runner_model::row::{Check, CheckKind, Hint, MAX_ROW, Metric, Raw, is_deep};
 use runner_model::{
     Row, Text,
     outcome::Verdict,
     test::Expect,
-    units::{show_durations_apart, show_sizes_apart},
+    units::{grouped, show_durations_apart, show_sizes_apart},
 };
 use runner_sandbox::{cut, stderr_tail};
 use serde::{Serialize, de::IgnoredAny};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::diff::{self, is_unseen};
 use super::json::{Comparison, is_written_as, text_difference, tree_bytes, without_fence};
@@ -84,6 +84,7 @@ pub(super) fn check_output(
     made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
     made.extend(check_stderr(cache, expect, evidence.stderr));
     made.extend(check_bounds(expect, row));
+    made.extend(check_metrics(expect, &row.metrics));
     if evidence.exit_code.is_some() {
         hint_at_protocol(&mut made, output);
     }
@@ -442,6 +443,37 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
         failed(CheckKind::MaxMemory, message, &max, raw(&peak))
     });
     [score, duration, memory].into_iter().flatten()
+}
+
+/// Returns a check for each expected metric. Of metrics with the same name the last one counts.
+pub(super) fn check_metrics(
+    expect: &Expect,
+    metrics: &[Metric<'_>],
+) -> impl Iterator<Item = Check<'static>> {
+    expect.metrics.iter().map(|(name, expected)| {
+        let Some(metric) = metrics.iter().rfind(|metric| *metric.name == **name) else {
+            let message = format!("`{name}`: the attempt has no such metric");
+            return failed(CheckKind::Metrics, message, &json!({ name: expected }), None);
+        };
+        let value = metric.value;
+        let least = expected.min.filter(|min| value < *min).map(|min| ("least", min));
+        let wrong = least.or(expected.max.filter(|max| value > *max).map(|max| ("most", max)));
+        let Some((bound, number)) = wrong else { return passed(CheckKind::Metrics) };
+        let [got, number] = [value, number].map(show_number);
+        let message = format!("`{name}`: expected at {bound} {number}, got {got}");
+        let actual = raw(&json!({ name: value }));
+        failed(CheckKind::Metrics, message, &json!({ name: expected }), actual)
+    })
+}
+
+/// Formats a number with all its digits.
+fn show_number(number: f64) -> String {
+    // Above it, floats skip whole numbers.
+    const WHOLE: f64 = 9e15;
+    if number.fract() == 0.0 && (0.0..WHOLE).contains(&number) {
+        return grouped(number as u64);
+    }
+    number.to_string()
 }
 
 pub(super) fn passed(kind: CheckKind) -> Check<'static> {

@@ -6,7 +6,7 @@ use runner_model::row::{Check, CheckKind, RowError};
 use runner_model::test::{Expect, ExpectedError};
 use runner_model::{Outcome, Row, RowRef, outcome::Verdict};
 
-use super::checks::{Evidence, check_output, check_stderr, failed, passed, raw};
+use super::checks::{Evidence, check_metrics, check_output, check_stderr, failed, passed, raw};
 use super::compiled::CompiledCache;
 use super::transcript::check_transcript;
 use super::workspace::check_workspace;
@@ -14,11 +14,10 @@ use super::workspace::check_workspace;
 /// Judges a row that has an output and the provider's own checks, or an error. Sets its outcome, and inserts the checks of
 /// the scenario before the provider's.
 pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence: &Evidence<'_>) {
-    let dropped = row.transcript.map_or(0, |transcript| transcript.dropped);
     let checks = if let Some(output) = &row.output {
         let mut checks = check_output(cache, expect, row, output, evidence);
         checks.extend(check_workspace(cache, expect, evidence));
-        checks.extend(check_transcript(cache, expect, dropped, evidence));
+        checks.extend(check_transcript(cache, expect, row.transcript, evidence));
         row.outcome = reply_outcome(checks.iter().chain(&row.checks), row.verdict);
         checks
     } else if let Some(error) = &row.error {
@@ -26,8 +25,9 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
         row.outcome = outcome;
         if outcome == Outcome::Passed {
             checks.extend(check_stderr(cache, expect, evidence.stderr));
+            checks.extend(check_metrics(expect, &row.metrics));
             checks.extend(check_workspace(cache, expect, evidence));
-            checks.extend(check_transcript(cache, expect, dropped, evidence));
+            checks.extend(check_transcript(cache, expect, row.transcript, evidence));
             row.outcome = reply_outcome(checks.iter(), None);
         }
         checks

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use runner_model::row::{Check, CheckKind, Raw};
 use runner_model::test::{Expect, ExpectedCall};
-use runner_model::transcript::{CallStanding, PlacedCall, Transcript};
+use runner_model::transcript::{AgentEnd, CallStanding, PlacedCall, Transcript, TranscriptResult};
 use runner_model::units::{grouped, plural};
 use runner_model::{globs, outcome::Verdict};
 
@@ -18,10 +18,14 @@ const MAX_NAMES: usize = 40;
 pub(super) fn check_transcript(
     cache: &CompiledCache,
     expect: &Expect,
-    dropped: u64,
+    transcript: Option<TranscriptResult>,
     evidence: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
-    let Some(expected) = &expect.transcript else { return Vec::new() };
+    let ended = transcript.and_then(|transcript| transcript.ended);
+    let Some(expected) = &expect.transcript else {
+        return check_end(None, ended).into_iter().collect();
+    };
+    let dropped = transcript.map_or(0, |transcript| transcript.dropped);
     let all = match evidence.transcript {
         // An attempt without calls and reported steps has no transcript.
         None => Ok(Vec::new()),
@@ -73,7 +77,24 @@ pub(super) fn check_transcript(
     for wanted in &expected.call {
         checks.push(check_call(cache, wanted, &made, evidence));
     }
+    checks.extend(check_end(expected.ended.as_deref(), ended));
     checks
+}
+
+/// Checks how the agent ended, by its own word. Without expected ends, an agent without a word passes, and so does one that is done,
+/// which has no check.
+fn check_end(expected: Option<&[AgentEnd]>, ended: Option<AgentEnd>) -> Option<Check<'static>> {
+    let kind = CheckKind::TranscriptEnded;
+    let got = match (expected, ended) {
+        (None, None | Some(AgentEnd::Done)) => return None,
+        (Some(expected), Some(ended)) if expected.contains(&ended) => return Some(passed(kind)),
+        (_, Some(ended)) => format!("got `{ended}`"),
+        (Some(_), None) => "but its last step has no `extra.ended`".to_owned(),
+    };
+    let expected = expected.unwrap_or(&[AgentEnd::Done]);
+    let words: Vec<_> = expected.iter().map(|end| format!("`{end}`")).collect();
+    let message = format!("expected the agent to end as {}, {got}", words.join(" or "));
+    Some(failed(kind, message, &expected, raw(&ended)))
 }
 
 /// Checks that tools were called in an order. A failure has the step of the last call that was in its place.

@@ -39,6 +39,7 @@ fn ended(ending: Ending) -> Ended {
         host_fault: None,
         transcript: Vec::new(),
         dropped_steps: 0,
+        agent_end: None,
         calls: None,
         service_failed: None,
     }

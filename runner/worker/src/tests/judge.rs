@@ -625,3 +625,74 @@ fn standard_error_that_looks_alike_is_told_apart() {
         assert!(message.contains(&format!("{words}{points}")), "{message}");
     }
 }
+
+/// A row with the end of an agent and metrics, judged by an expectation. Returns the outcome and the messages.
+fn judged_end(expected: &Value, ended: Option<&str>) -> (Outcome, Vec<String>) {
+    let mut row = json!({"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"passed",
+        "started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.5,"usage":{},"output":"a",
+        "metrics":[{"name":"cost_usd","value":0.25},{"name":"total_tokens","value":1_200}]});
+    row["transcript"] = json!({"sha256": null, "steps": 1, "ended": ended});
+    let evidence = Evidence {
+        transcript: None,
+        max_tree: 24 << 20,
+        schema: None,
+        exit_code: None,
+        json_key: None,
+        stderr: "",
+        workspace: None,
+    };
+    let text = row.to_string();
+    let stored = serde_json::from_str(&text).unwrap();
+    let row = rejudge(&CompiledCache::default(), &expect(expected), stored, &evidence);
+    (
+        row.outcome,
+        row.checks.iter().filter_map(|check| Some(check.message.as_ref()?.to_string())).collect(),
+    )
+}
+
+#[test]
+fn end_of_an_agent_is_judged_by_its_word() {
+    let transcript = |ended: Value| json!({ "transcript": { "ended": ended } });
+    for (expected, ended, message) in [
+        (json!({}), None, ""),
+        (json!({}), Some("done"), ""),
+        (json!({}), Some("context"), "expected the agent to end as `done`, got `context`"),
+        (
+            json!({"transcript": {"max_calls": 1}}),
+            Some("other"),
+            "expected the agent to end as `done`, got `other`",
+        ),
+        (transcript(json!(["turns", "limit"])), Some("limit"), ""),
+        (
+            transcript(json!(["turns"])),
+            Some("done"),
+            "expected the agent to end as `turns`, got `done`",
+        ),
+        (
+            transcript(json!(["done", "turns"])),
+            None,
+            "expected the agent to end as `done` or `turns`, but its last step has no `extra.ended`",
+        ),
+    ] {
+        let (outcome, messages) = judged_end(&expected, ended);
+        assert_eq!(messages.join("; "), message, "{expected} {ended:?}");
+        let expected = if message.is_empty() { Outcome::Passed } else { Outcome::Failed };
+        assert_eq!(outcome, expected);
+    }
+}
+
+#[test]
+fn metrics_are_in_their_range() {
+    for (expected, message) in [
+        (json!({"cost_usd": {}, "total_tokens": {"min": 1200, "max": 1200}}), ""),
+        (json!({"cost_usd": {"max": 0.1}}), "`cost_usd`: expected at most 0.1, got 0.25"),
+        (
+            json!({"total_tokens": {"min": 1201}}),
+            "`total_tokens`: expected at least 1,201, got 1,200",
+        ),
+        (json!({"turns": {}}), "`turns`: the attempt has no such metric"),
+    ] {
+        let (_, messages) = judged_end(&json!({ "metrics": expected }), None);
+        assert_eq!(messages.join("; "), message);
+    }
+}
