@@ -372,7 +372,7 @@ const JAVASCRIPT: Template = Template {
         (
             "provider.js",
             "import { log }",
-            "import { append } from 'runner:provider/artifacts@0.1.1';\nimport { send } from 'runner:provider/http@0.1.1';\nimport { log }",
+            "import { append } from 'runner:provider/artifacts@0.1.2';\nimport { send } from 'runner:provider/http@0.1.2';\nimport { log }",
         ),
     ],
     crash: ("internal", &["oh no", "shout.js:"]),

@@ -10,6 +10,7 @@ mod judging;
 mod network;
 mod secrets;
 mod tools;
+mod usage;
 mod wall;
 mod wasi;
 mod wasi_0_3;

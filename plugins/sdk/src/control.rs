@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host;
+use crate::{Metric, host};
 
 /// Reports the progress of the attempt. `fraction` is from 0 to 1, `None` if it is unknown.
 pub fn progress(fraction: Option<f64>, message: &str) {
@@ -18,4 +18,12 @@ pub fn stop_requested() -> bool {
 /// Returns the time until the attempt's deadline.
 pub fn remaining() -> Duration {
     host::remaining()
+}
+
+/// Adds to the metrics of the attempt, which count whatever its end: those of all exchanges since the last report. A metric of the
+/// reply with the same name is ignored.
+///
+/// Returns the limit of the attempt that is used up, such as `total_tokens`. Further requests then fail, so the provider should end.
+pub fn report_usage(metrics: impl IntoIterator<Item = Metric>) -> Option<String> {
+    host::report_usage(metrics.into_iter().collect())
 }

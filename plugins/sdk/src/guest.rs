@@ -24,7 +24,7 @@ use crate::records::RecordError;
 use crate::secrets::SecretError;
 use crate::tools::{Tool, ToolError, ToolErrorKind};
 use crate::transcript::TranscriptError;
-use crate::{Check, Error, ErrorKind, FromJson, Lifecycle, Packaged, Reply, Verdict};
+use crate::{Check, Error, ErrorKind, FromJson, Lifecycle, Metric, Packaged, Reply, Verdict};
 
 #[allow(
     missing_docs,
@@ -58,9 +58,9 @@ pub mod bindings {
 pub mod lifecycle_bindings {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package runner:sdk; world lifecycle { export runner:provider/lifecycle@0.1.1; }",
+        inline: "package runner:sdk; world lifecycle { export runner:provider/lifecycle@0.1.2; }",
         world: "runner:sdk/lifecycle",
-        with: { "runner:provider/types@0.1.1": crate::guest::bindings::runner::provider::types },
+        with: { "runner:provider/types@0.1.2": crate::guest::bindings::runner::provider::types },
         pub_export_macro: true,
         default_bindings_module: "runner_sdk::__private::lifecycle_bindings",
     });
@@ -119,17 +119,15 @@ impl From<Reply> for WireReply {
             score: reply.score,
             summary: reply.summary,
             checks: reply.checks.into_iter().map(WireCheck::from).collect(),
-            metrics: reply
-                .metrics
-                .into_iter()
-                .map(|metric| WireMetric {
-                    name: metric.name,
-                    value: metric.value,
-                    unit: metric.unit,
-                })
-                .collect(),
+            metrics: reply.metrics.into_iter().map(WireMetric::from).collect(),
             extra: None,
         }
+    }
+}
+
+impl From<Metric> for WireMetric {
+    fn from(metric: Metric) -> Self {
+        Self { name: metric.name, value: metric.value, unit: metric.unit }
     }
 }
 
@@ -199,6 +197,11 @@ pub(crate) fn stop_requested() -> bool {
 
 pub(crate) fn remaining() -> Duration {
     Duration::from_millis(wire_control::remaining().into())
+}
+
+pub(crate) fn report_usage(metrics: Vec<Metric>) -> Option<String> {
+    let metrics: Vec<_> = metrics.into_iter().map(WireMetric::from).collect();
+    wire_control::report_usage(&metrics)
 }
 
 pub(crate) fn files() -> Vec<File> {

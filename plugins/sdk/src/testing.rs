@@ -30,7 +30,7 @@ use crate::records::RecordError;
 use crate::secrets::SecretError;
 use crate::tools::{Tool, ToolError, ToolErrorKind};
 use crate::transcript::TranscriptError;
-use crate::{FromJson, Lifecycle, Provider, Reply, Result};
+use crate::{FromJson, Lifecycle, Metric, Provider, Reply, Result};
 
 thread_local! {
     /// The host for calls of the SDK on this thread.
@@ -46,6 +46,7 @@ pub struct Host {
     seed: u32,
     stop_requested: bool,
     remaining: Duration,
+    used_up: Option<String>,
     calls: Calls,
 }
 
@@ -67,6 +68,8 @@ pub struct Calls {
     pub progress: Vec<(Option<f64>, String)>,
     /// Artifacts by name.
     pub artifacts: BTreeMap<String, Vec<u8>>,
+    /// Metrics of all reports of usage, in their order.
+    pub usage: Vec<Metric>,
     /// Requests, with placeholders in place of secrets.
     pub requests: Vec<Request>,
     /// Name and input of each call of a tool, also of those that are denied.
@@ -94,6 +97,7 @@ impl Host {
             seed: 0,
             stop_requested: false,
             remaining: Duration::from_secs(60),
+            used_up: None,
             calls: Calls::default(),
         }
     }
@@ -172,6 +176,12 @@ impl Host {
     /// Sets the time until the deadline. The default is 60 s.
     pub fn remaining(mut self, remaining: Duration) -> Self {
         self.remaining = remaining;
+        self
+    }
+
+    /// Sets the limit that reports of usage return as used up.
+    pub fn used_up(mut self, limit: impl Into<String>) -> Self {
+        self.used_up = Some(limit.into());
         self
     }
 
@@ -254,6 +264,13 @@ pub(crate) fn stop_requested() -> bool {
 
 pub(crate) fn remaining() -> Duration {
     with(|host| host.remaining)
+}
+
+pub(crate) fn report_usage(metrics: Vec<Metric>) -> Option<String> {
+    with(|host| {
+        host.calls.usage.extend(metrics);
+        host.used_up.clone()
+    })
 }
 
 pub(crate) fn files() -> Vec<File> {

@@ -38,7 +38,9 @@ pub use grants::{Grants, NetGrant};
 pub use id::{
     IdError, ProviderName, TaskId, TestId, TrialId, WorkerId, id_glob, id_word, worker_of,
 };
-pub use limits::{Limit, LimitUnit, Limits, MAX_STACK, MIN_STACK, parse_stack};
+pub use limits::{
+    Dollars, Limit, LimitUnit, Limits, MAX_STACK, MAX_TOKENS, MIN_STACK, parse_stack,
+};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use settings::{

@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Micros;
 use crate::units::{grouped, parse_duration, parse_size};
+use crate::{Micros, provider::COST};
 
 /// A numeric limit.
 pub struct Limit {
@@ -32,6 +32,15 @@ pub enum LimitUnit {
     Count(u64),
 }
 
+/// An amount above 0, never NaN.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Dollars(pub f64);
+
+impl Eq for Dollars {}
+
+/// The most tokens of `limits.total_tokens`. Numbers of metrics are exact up to it.
+pub const MAX_TOKENS: u64 = 1 << 53;
 /// The smallest and the default `limits.stack`, in bytes.
 pub const MIN_STACK: u64 = 512 << 10;
 /// The largest `limits.stack`, in bytes.
@@ -81,17 +90,23 @@ macro_rules! limits {
             /// Caps every attempt's timeout.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub time: Option<Micros>,
+            /// Tokens that the provider may report during an attempt.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub total_tokens: Option<u64>,
+            /// Cost of the metrics that the provider reports during an attempt.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub cost_usd: Option<Dollars>,
             $(#[doc = $about] $(#[$meta])* pub $key: u64,)+
         }
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { time: None, $($key: $value,)+ }
+                Self { time: None, total_tokens: None, cost_usd: None, $($key: $value,)+ }
             }
         }
 
         impl Limits {
-            /// All limits except `time`, in the order of the documentation.
+            /// All limits that have a default, in the order of the documentation.
             pub const TABLE: &'static [Limit] = &[$(Limit {
                 key: stringify!($key),
                 unit: $unit,
@@ -164,8 +179,21 @@ impl Limits {
             self.time = Some(time.into());
             return Ok(());
         }
+        if key == COST {
+            let dollars =
+                value.parse().ok().filter(|dollars: &f64| *dollars > 0.0 && dollars.is_finite());
+            let dollars = dollars.ok_or_else(|| invalid("is not a number above 0"))?;
+            self.cost_usd = Some(Dollars(dollars));
+            return Ok(());
+        }
+        if key == "total_tokens" {
+            let tokens = parse_count(value, MAX_TOKENS)?;
+            self.total_tokens = Some(tokens);
+            return Ok(());
+        }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {
-            let known = || Self::TABLE.iter().map(|limit| limit.key).chain(["time"]);
+            let others = ["time", "total_tokens", COST];
+            let known = || Self::TABLE.iter().map(|limit| limit.key).chain(others);
             // Starts of a key are the usual short forms, and a missing letter is a usual slip.
             let is_near = |known: &&str| {
                 let mut letters = known.chars();
@@ -181,13 +209,13 @@ impl Limits {
         *(limit.get_mut)(self) = match limit.unit {
             Bytes => parse_size(value).map_err(invalid)?,
             Stack => parse_stack(value).map_err(invalid)?,
-            Count(max) => value
-                .replace('_', "")
-                .parse()
-                .ok()
-                .filter(|number| *number <= max)
-                .ok_or_else(|| format!("expected a whole number of at most {}", grouped(max)))?,
+            Count(max) => parse_count(value, max)?,
         };
         Ok(())
     }
+}
+
+fn parse_count(value: &str, max: u64) -> Result<u64, String> {
+    let number = value.replace('_', "").parse().ok().filter(|number| *number <= max);
+    number.ok_or_else(|| format!("expected a whole number of at most {}", grouped(max)))
 }

@@ -244,17 +244,22 @@ impl Provider {
 
     /// Returns the cost of an attempt with these metrics. `None` if no metric has a price, or one of them is the cost.
     pub fn cost(&self, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
-        let prices = metrics.iter().filter_map(|metric| {
-            let price = self.prices.get(&*metric.name)?;
-            Some(metric.value.max(0.0) * price / 1e6)
-        });
-        let is_reported = metrics.iter().any(|metric| *metric.name == *COST);
-        let cost = prices.reduce(|sum, price| sum + price).filter(|_| !is_reported)?;
-        // Sums of binary fractions have noise in the last digits, which files would show: 0.000012749999999999998.
-        let cost: f64 = format!("{cost:.12e}").parse().unwrap_or(cost);
-        // JSON has no infinite numbers.
-        Some(Metric { name: COST.into(), value: cost.min(f64::MAX), unit: Some("USD".into()) })
+        cost_of(&self.prices, metrics)
     }
+}
+
+/// As [`Provider::cost`], by dollars for a million of each metric.
+pub fn cost_of(prices: &BTreeMap<String, f64>, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
+    let prices = metrics.iter().filter_map(|metric| {
+        let price = prices.get(&*metric.name)?;
+        Some(metric.value.max(0.0) * price / 1e6)
+    });
+    let is_reported = metrics.iter().any(|metric| *metric.name == *COST);
+    let cost = prices.reduce(|sum, price| sum + price).filter(|_| !is_reported)?;
+    // Sums of binary fractions have noise in the last digits, which files would show: 0.000012749999999999998.
+    let cost: f64 = format!("{cost:.12e}").parse().unwrap_or(cost);
+    // JSON has no infinite numbers.
+    Some(Metric { name: COST.into(), value: cost.min(f64::MAX), unit: Some("USD".into()) })
 }
 
 impl Arguments {

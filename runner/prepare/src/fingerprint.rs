@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::provider::{Deterministic, PluginKind, PreparedProvider, Provider};
+use runner_model::provider::{COST, Deterministic, PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, Fingerprint, Limits, MIN_STACK, Micros};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -233,6 +233,12 @@ fn deciding_limits(limits: &Limits, has_workspace: bool, has_tools: bool) -> Val
         deciding.map(|limit| (limit.key.to_owned(), (limit.get)(limits).into())).collect();
     if let Some(time) = limits.time {
         table.insert("time".to_owned(), time.0.into());
+    }
+    if let Some(tokens) = limits.total_tokens {
+        table.insert("total_tokens".to_owned(), tokens.into());
+    }
+    if let Some(cost) = limits.cost_usd {
+        table.insert(COST.to_owned(), cost.0.into());
     }
     Value::Object(table)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{pending, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{
@@ -59,6 +59,8 @@ pub(crate) struct Guard {
     /// Suspended time of the clock when the call started.
     suspended: Duration,
     deadline: RunTime,
+    /// Set once the guest must end because of a limit. Clones of the guard share it.
+    used_up: Arc<OnceLock<UsedUp>>,
     /// `None` if the guest sees real time.
     pub(crate) determinism: Option<Determinism>,
 }
@@ -78,6 +80,15 @@ pub(crate) enum Halt {
     Timeout,
     #[error("it was interrupted")]
     Stopped,
+}
+
+/// A guest has ignored that a limit of its attempt is used up.
+#[derive(Clone, Debug, Error)]
+#[error("{message}")]
+pub(crate) struct UsedUp {
+    /// The limit's key.
+    pub(crate) key: &'static str,
+    pub(crate) message: String,
 }
 
 /// A panic of the host while it served a guest.
@@ -211,7 +222,8 @@ impl Guard {
         let suspended = clock.suspended();
         drop(clock);
         let deadline = started + timeout.min(YEAR);
-        Self { interrupt, activity, started, suspended, deadline, determinism: None }
+        let used_up = Arc::default();
+        Self { interrupt, activity, started, suspended, deadline, used_up, determinism: None }
     }
 
     /// Returns the time until the deadline.
@@ -267,6 +279,9 @@ impl Guard {
             if let Some(end) = self.determinism.as_ref().and_then(|one| one.exchanges.end()) {
                 return Poll::Ready(Err(end.into()));
             }
+            if let Some(end) = self.used_up.get() {
+                return Poll::Ready(Err(end.clone().into()));
+            }
             match polled {
                 Ok(Poll::Ready(result)) => Poll::Ready(result),
                 // Most guests return without waiting, and then need no timer.
@@ -291,6 +306,18 @@ impl Guard {
         match determinism.and_then(Determinism::check_end) {
             Some(end) => Err(end.into()),
             None => result,
+        }
+    }
+
+    /// Ends the guest as soon as it waits: at the same place in each repetition of a deterministic call.
+    pub(crate) fn end(&self, end: UsedUp) {
+        let _ = self.used_up.set(end);
+    }
+
+    /// Never resolves if the guest must end.
+    pub(crate) async fn halt_if_ended(&self) {
+        if self.used_up.get().is_some() {
+            pending::<()>().await;
         }
     }
 

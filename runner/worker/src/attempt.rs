@@ -1,7 +1,7 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
 use std::time::{Duration, SystemTime};
-use std::{borrow::Cow, fs, io, path::Path, sync::Arc};
+use std::{borrow::Cow, fs, io, mem, path::Path, sync::Arc};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
@@ -118,11 +118,17 @@ impl Attempt<'_> {
         if let Some(redactor) = provider.access.secrets.redactor() {
             redact(redactor, &mut ended, max_tree);
         }
-        if let Ending::Reply(reply) = &mut ended.ending
-            && let Some(cost) = provider.settings.cost(&reply.metrics)
-        {
+        if let Ending::Reply(reply) = &mut ended.ending {
+            let reported = &mut ended.reported;
+            let of_reply = mem::take(&mut reply.metrics).into_iter();
+            let others =
+                of_reply.filter(|metric| reported.iter().all(|sum| sum.name != metric.name));
+            let others: Vec<_> = others.collect();
+            reported.extend(others);
+        }
+        if let Some(cost) = provider.settings.cost(&ended.reported) {
             // A row that is too long keeps its first metrics.
-            reply.metrics.insert(0, cost);
+            ended.reported.insert(0, cost);
         }
         let tools = provider.tools.as_ref().map_or(&[][..], |tools| tools.listed());
         let attempt = self.number(provider);
@@ -171,7 +177,9 @@ impl Attempt<'_> {
             ended: ended.agent_end,
         };
         let transcript = text.as_ref().map(|_| counts);
+        let metrics = ended.reported;
         let new_row = || Row {
+            metrics: metrics.clone(),
             usage: ended.usage,
             calls: ended.calls,
             continued,
@@ -259,7 +267,6 @@ impl Attempt<'_> {
                 row.score = reply.score;
                 row.summary = reply.summary;
                 row.checks = reply.checks;
-                row.metrics = reply.metrics;
                 return reply.exit_code;
             }
             Ending::Error(error) => error,

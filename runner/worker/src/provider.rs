@@ -184,6 +184,7 @@ impl LoadedProvider {
                 network: Network::new(settings.grants.net.clone()),
                 secrets: Arc::new(secrets),
                 mounts: prepared.mounts.clone(),
+                prices: Arc::new(settings.prices.clone()),
                 scenario_tools: tool_names.collect(),
                 scratch: prepare.scratch.clone().into(),
             },

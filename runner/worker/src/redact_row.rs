@@ -1,7 +1,7 @@
 //! Redacts the result of a call before any of it is judged, cut or sent: a cut secret could no longer be found. `sandbox`
 //! redacts logs and denials where it collects and cuts them.
 
-use runner_model::row::{Raw, RowError};
+use runner_model::row::{Metric, Raw, RowError};
 use runner_model::{ErrorClass, Text};
 use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply, failure};
 
@@ -28,6 +28,7 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
     row.text(&mut ended.said.stderr);
     row.names(&mut ended.artifacts);
     ended.lost.iter_mut().for_each(|lost| row.error(lost));
+    row.metrics(&mut ended.reported);
 }
 
 struct RowRedactor<'a> {
@@ -51,8 +52,11 @@ impl RowRedactor<'_> {
             score.take_if(|score| redactor.is_in(score.get().as_bytes()));
             self.raw(check.details.as_mut());
         }
-        let metrics = &mut reply.metrics;
-        metrics.retain(|metric| !redactor.is_in_number(metric.value));
+        self.metrics(&mut reply.metrics);
+    }
+
+    fn metrics(&self, metrics: &mut Vec<Metric<'static>>) {
+        metrics.retain(|metric| !self.redactor.is_in_number(metric.value));
         for metric in metrics {
             self.text(&mut metric.name);
             metric.unit.iter_mut().for_each(|unit| self.text(unit));

@@ -65,7 +65,7 @@ async function readContract() {
   return {
     types: Object.fromEntries(types.map(([, kind, name, list]) => [name, kind === 'enum' ? split(list) : fieldsOf(list)])),
     hostModules: new Map(
-      importsOf(worldName).map((name) => [`runner:provider/${name}@0.1.1`, Object.fromEntries(entriesOf(name))]),
+      importsOf(worldName).map((name) => [`runner:provider/${name}@0.1.2`, Object.fromEntries(entriesOf(name))]),
     ),
   };
 }

@@ -5,7 +5,7 @@ function load() {
   let provider;
   const loaded = () => {
     if (provider === undefined) {
-      const bytes = host['runner:provider/files@0.1.1'].read('.source', 0, 2 ** 32 - 1);
+      const bytes = host['runner:provider/files@0.1.2'].read('.source', 0, 2 ** 32 - 1);
       const { program, lines } = JSON.parse(new TextDecoder().decode(bytes));
       provider = provide((0, eval)(program), lines, '> eval');
     }
@@ -20,7 +20,7 @@ function provide(program, lines, name) {
   const settled = watchTimers();
   // The engine's own `fetch` would be a trap.
   globalThis.fetch = () => {
-    throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.1');
+    throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.2');
   };
   return withReason(() => {
     const provider = withoutHost(program);

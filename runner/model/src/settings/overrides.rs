@@ -74,6 +74,9 @@ impl LimitBound {
             *limit = most.min(*limit);
         }
         limits.time = limits.time.into_iter().chain(bound.time).min();
+        limits.total_tokens = limits.total_tokens.into_iter().chain(bound.total_tokens).min();
+        let costs = limits.cost_usd.into_iter().chain(bound.cost_usd);
+        limits.cost_usd = costs.reduce(|one, other| if other < one { other } else { one });
         *limits != before
     }
 }

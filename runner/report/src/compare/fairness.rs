@@ -207,5 +207,8 @@ fn changed_parts([base, new]: [&Manifest; 2], provider: &ManifestProvider) -> St
 
 fn have_other_limits([before, now]: [&Limits; 2]) -> bool {
     let mut deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
-    before.time != now.time || deciding.any(|limit| (limit.get)(before) != (limit.get)(now))
+    before.time != now.time
+        || before.total_tokens != now.total_tokens
+        || before.cost_usd != now.cost_usd
+        || deciding.any(|limit| (limit.get)(before) != (limit.get)(now))
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{I32Exit, ResourceTableError};
 use super::ended::Ending;
 use crate::{
     host_fault::fault_in,
-    interrupt::{Halt, HostPanic},
+    interrupt::{Halt, HostPanic, UsedUp},
     message::{cut, cut_redacted, failure, stderr_tail},
     net::JournalEnd,
     store::{
@@ -48,6 +48,9 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
             JournalEnd::Full(_) => (ErrorClass::Limit, "journal"),
         };
         return Ending::Error(failure(class, code, end.to_string()));
+    }
+    if let Some(end) = error.downcast_ref::<UsedUp>() {
+        return Ending::Error(failure(ErrorClass::Limit, end.key, end.to_string()));
     }
     match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => {

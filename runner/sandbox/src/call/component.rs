@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The contract's required export.
-const PROVIDER: &str = "runner:provider/provider@0.1.1";
+const PROVIDER: &str = "runner:provider/provider@0.1.2";
 
 /// A linked component of the contract.
 pub(crate) struct LinkedComponent {

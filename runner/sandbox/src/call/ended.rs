@@ -19,6 +19,8 @@ pub struct Ended {
     /// Time that the call was paused or suspended, in addition to `duration`.
     pub suspended: Duration,
     pub usage: Usage,
+    /// Sums of the metrics that the guest and its tools have reported.
+    pub reported: Vec<Metric<'static>>,
     /// Denied requests, each once.
     pub denied: Vec<Denied<'static>>,
     /// Log records, standard output and standard error.
@@ -124,6 +126,7 @@ impl Ended {
             transcript: Vec::new(),
             dropped_steps: 0,
             agent_end: None,
+            reported: Vec::new(),
             calls: None,
             service_failed: None,
         }

@@ -1,6 +1,6 @@
 //! [`Call`]: the inputs of one call, and the [`Access`] that it has.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Digest, Limits, Micros, Time};
@@ -61,6 +61,8 @@ pub struct Access {
     /// The granted secrets, with their values.
     pub secrets: Arc<Secrets>,
     pub mounts: Vec<MountedFolder>,
+    /// Dollars for a million of each metric.
+    pub prices: Arc<BTreeMap<String, f64>>,
     /// Names of the scenario's tools, granted or not.
     pub scenario_tools: Arc<[String]>,
     /// Parent of the private folders of attempts.

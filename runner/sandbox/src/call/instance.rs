@@ -11,7 +11,7 @@ use crate::contract::exports::runner::provider::provider::ProviderError;
 use crate::{fs::AttemptFiles, interrupt::Guard, store::Sandbox};
 
 /// The contract's optional export. The host's version finds those of older guests, too.
-const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.1";
+const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.2";
 /// Host resources (files, streams, unsent requests) of an idle instance. Each may hold 100 KiB of
 /// the worker's memory.
 const MAX_IDLE_RESOURCES: usize = 64;

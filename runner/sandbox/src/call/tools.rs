@@ -199,6 +199,9 @@ impl Host {
         usage.bytes_out += ended.usage.bytes_out;
         usage.host_calls += ended.usage.host_calls;
         usage.http_requests += ended.usage.http_requests;
+        for metric in ended.reported {
+            self.add_usage(metric);
+        }
         match ended.ending {
             Ending::Reply(reply) => Ok(reply.output.get().to_owned()),
             Ending::Error(error) => Err(of_error(error, written)),

@@ -18,7 +18,7 @@ const COMMANDS: [&str; 2] = ["wasi:cli/run@0.2.", "wasi:cli/run@0.3."];
 /// The version of WASI whose functions need an engine with tasks.
 const WASI_0_3: &str = "@0.3.";
 /// The host's version of the contract.
-const HOST: [u16; 3] = [0, 1, 1];
+const HOST: [u16; 3] = [0, 1, 2];
 /// The module of all imports of a preview 1 program.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
 /// The functions of preview 1, from its specification.

@@ -31,9 +31,9 @@ pub(super) enum Failure {
     LargeHead(String),
     #[error("{text}")]
     LargeBody { limit: u64, text: String },
-    /// The attempt has used up `limits.http_requests`.
-    #[error("the attempt has made {0} requests, and `limits.http_requests` allows no more")]
-    TooMany(u64),
+    /// The attempt has used up a limit.
+    #[error("{0}")]
+    UsedUp(String),
     /// The response is not HTTP, or has a form in which secrets cannot be found.
     #[error("{0}")]
     Garbage(String),

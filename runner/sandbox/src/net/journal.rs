@@ -323,7 +323,7 @@ impl Failure {
         let (code, limit, denied) = match self {
             Self::Denied(refusal) => ("denied", None, refusal.denied.as_deref().cloned()),
             // A request beyond the limit is refused before it has an exchange.
-            Self::Invalid(_) | Self::TooMany(_) => ("invalid", None, None),
+            Self::Invalid(_) | Self::UsedUp(_) => ("invalid", None, None),
             Self::Unreachable { step, .. } => (step.as_str(), None, None),
             Self::Timeout => ("timeout", None, None),
             Self::LargeHead(_) => ("large-head", None, None),

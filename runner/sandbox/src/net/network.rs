@@ -86,6 +86,10 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: u64,
     /// Not redacted yet: a guest can put a secret into a host's name.
     pub(crate) denied: Denials,
+    /// Key of the first limit of usage that is used up, and the reason for refused requests.
+    pub(crate) used_up: Option<(&'static str, String)>,
+    /// Requests that were refused because a limit is used up.
+    pub(super) refused: u32,
     /// The wait that the last response requested.
     pub(crate) retry_after: Option<RetryAfter>,
     /// Whether the last request failed for a reason of its service. `None` before the first one has ended.

@@ -25,10 +25,16 @@ use super::network::{Counts, Network, Traffic};
 use super::policy::{Refusal, origin, read_url};
 use super::{headers, response::Incoming, retry_after::RetryAfter, wire::Wire};
 use crate::store::determinism::Determinism;
-use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
+use crate::{
+    Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard,
+    interrupt::UsedUp,
+};
 
 /// The longest registered method has 17 characters.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
+/// Requests that are refused because a limit is used up, before the guest is ended. A guest with several requests in flight or a
+/// loop of retries may need some to notice.
+const MAX_REFUSED: u32 = 20;
 /// Bytes of a webhook's response that are read for its reason, and the time for them.
 const MAX_REASON: usize = 4 << 10;
 const REASON_TIME: Duration = Duration::from_secs(1);
@@ -99,7 +105,9 @@ impl Outbound {
         &self,
         request: contract::Request,
     ) -> Result<contract::Response, contract::HttpError> {
-        self.exchange(request).await.map_err(|failure| {
+        let answer = self.exchange(request).await;
+        self.guard.halt_if_ended().await;
+        answer.map_err(|failure| {
             self.record_denial(&failure);
             failure.into()
         })
@@ -210,13 +218,38 @@ impl Outbound {
         let mut head = Request::new(()).into_parts().0;
         (head.method, head.uri, head.headers) = (method, read_uri(&url)?, headers);
         let peer = peer(&network, &self.secrets, &url);
-        let mut counts = self.counts();
-        if counts.requests >= self.max_requests {
-            return Err(Failure::TooMany(self.max_requests));
-        }
-        counts.requests += 1;
-        drop(counts);
+        self.count()?;
         Ok(Admitted { network, origin: origin(&url), peer, head, unseen, is_searched })
+    }
+
+    /// Counts a request. Refuses it if a limit is used up, and ends a guest that ignores that.
+    fn count(&self) -> Result<(), Failure> {
+        let used_up = self.used_up();
+        let mut counts = self.counts();
+        let Some(key) = used_up else {
+            counts.requests += 1;
+            return Ok(());
+        };
+        let most = self.max_requests;
+        let reason = counts.used_up.as_ref().map(|(_, reason)| reason.clone());
+        let reason = reason.unwrap_or_else(|| {
+            format!(
+                "the attempt has made {most} requests, and `limits.http_requests` allows no more"
+            )
+        });
+        counts.refused += 1;
+        if counts.refused > MAX_REFUSED {
+            let message = format!("{reason}, and {MAX_REFUSED} further requests were refused");
+            self.guard.end(UsedUp { key, message });
+        }
+        Err(Failure::UsedUp(reason))
+    }
+
+    /// Returns the key of the limit that is used up.
+    pub(crate) fn used_up(&self) -> Option<&'static str> {
+        let counts = self.counts();
+        let of_usage = counts.used_up.as_ref().map(|(key, _)| *key);
+        of_usage.or((counts.requests >= self.max_requests).then_some("http_requests"))
     }
 
     /// Sends a request and waits for the head of its response. Dropping the future ends the
@@ -349,7 +382,7 @@ impl From<Failure> for contract::HttpError {
             Failure::Unreachable { .. } => Self::Unreachable(text),
             Failure::Timeout => Self::Timeout,
             Failure::LargeHead(_) | Failure::LargeBody { .. } => Self::TooLarge(text),
-            Failure::TooMany(_) | Failure::Garbage(_) => Self::Other(text),
+            Failure::UsedUp(_) | Failure::Garbage(_) => Self::Other(text),
         }
     }
 }

@@ -244,6 +244,7 @@ impl WasiHttpHooks for Outbound {
             // Dropped now if it is refused: the guest sees that at its next write.
             let parts = admitted.map(|admitted| (admitted, body));
             return Box::new(async move {
+                outbound.guard.halt_if_ended().await;
                 let answer = answer(&outbound, ticket, parts, options).await;
                 outbound.finish(answer)
             });
@@ -254,6 +255,7 @@ impl WasiHttpHooks for Outbound {
         });
         Box::new(async move {
             let _open = open;
+            outbound.guard.halt_if_ended().await;
             let sent = match admitted {
                 Ok(admitted) => send(&outbound, admitted, body, options).await,
                 Err(failure) => Err(failure),
@@ -391,7 +393,7 @@ impl From<Failure> for Error {
             }
             Failure::LargeBody { limit, .. } => Self::HttpResponseBodySize(Some(limit)),
             // There are no codes for these, and a text helps more than a wrong code.
-            Failure::Invalid(_) | Failure::TooMany(_) | Failure::Garbage(_) => {
+            Failure::Invalid(_) | Failure::UsedUp(_) | Failure::Garbage(_) => {
                 Self::InternalError(Some(text))
             }
         }

@@ -4,11 +4,11 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::SystemTime}
 
 use runner_model::log::{Level, LogRecord};
 use runner_model::{
-    HostFault, Limits, Text, Time, grants::Grant, media_type, row::Denied, row::Usage,
+    HostFault, Limits, Text, Time, grants::Grant, media_type, row::Denied, row::Metric, row::Usage,
     visible::visible_line,
 };
 
-use super::{artifacts::Artifacts, stdio::Spool, transcript::Transcript};
+use super::{artifacts::Artifacts, spending::Spending, stdio::Spool, transcript::Transcript};
 use crate::call::json::read_json;
 use crate::contract::runner::provider::{
     artifacts, control, files, http, log, records, secrets, types,
@@ -53,6 +53,9 @@ pub(crate) struct Host {
     /// Whether the guest itself is a tool.
     pub(crate) is_tool: bool,
     pub(crate) transcript: Transcript,
+    /// The metrics that the guest has reported.
+    pub(crate) spending: Spending,
+    has_refused_usage: bool,
     /// Receives the records of a plugin that makes a test list.
     pub(crate) records: Option<Spool>,
     /// What tools have used. `peak_memory` is that of the largest one.
@@ -101,6 +104,8 @@ impl Host {
             tool_calls_left: limits.tool_calls,
             is_tool: false,
             transcript: Transcript::new(limits.transcript),
+            spending: Spending::default(),
+            has_refused_usage: false,
             records: None,
             of_tools: Usage::default(),
             files: Vec::new(),
@@ -123,6 +128,7 @@ impl Host {
                 guard.clone(),
             ),
             secrets: call.access.secrets.clone(),
+            spending: Spending::new(call.limits, call.access.prices.clone()),
             tools: call.tools.clone(),
             scenario_tools: call.access.scenario_tools.clone(),
             is_tool: call.inside.is_some(),
@@ -184,6 +190,17 @@ impl Host {
     pub(crate) fn note(&mut self, mut record: LogRecord<'static>) {
         self.redact(&mut record);
         self.log.push(record);
+    }
+
+    /// Adds a metric that the guest or its tool reports, and notes the limit that it uses up.
+    pub(crate) fn add_usage(&mut self, metric: Metric<'static>) {
+        if !self.spending.add(metric) && !self.has_refused_usage {
+            self.has_refused_usage = true;
+            self.warn("a reported metric was ignored: it is no number of at least 0, or there are too many".to_owned());
+        }
+        if let Some(limit) = self.spending.used_up() {
+            self.outbound.counts().used_up.get_or_insert(limit);
+        }
     }
 
     fn redact(&self, record: &mut LogRecord<'static>) {
@@ -272,6 +289,14 @@ impl control::Host for Host {
     fn remaining(&mut self) -> u32 {
         self.calls += 1;
         u32::try_from(self.guard.remaining_for_guest().as_millis()).unwrap_or(u32::MAX)
+    }
+
+    fn report_usage(&mut self, metrics: Vec<types::Metric>) -> Option<String> {
+        self.calls += 1;
+        for metric in metrics {
+            self.add_usage(metric.into());
+        }
+        self.outbound.used_up().map(str::to_owned)
     }
 }
 

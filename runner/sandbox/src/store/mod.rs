@@ -6,6 +6,7 @@ pub(crate) mod determinism;
 pub(crate) mod host;
 pub(crate) mod limiter;
 pub(crate) mod poll;
+pub(crate) mod spending;
 pub(crate) mod stdio;
 pub(crate) mod steps;
 pub(crate) mod transcript;

@@ -77,8 +77,8 @@ fn imports_and_exports_are_named() {
 #[test]
 fn the_hosts_version_is_that_of_its_contract() {
     let contract = include_str!("../../../../plugins/sdk/wit/provider.wit");
-    assert!(contract.contains("package runner:provider@0.1.1;"));
-    assert_eq!(super::HOST, [0, 1, 1]);
+    assert!(contract.contains("package runner:provider@0.1.2;"));
+    assert_eq!(super::HOST, [0, 1, 2]);
 }
 
 #[test]
@@ -86,17 +86,17 @@ fn refused_contract_names_both_versions() {
     for (guest, remedy) in [
         ("0.2.0", "it needs a newer runner"),
         ("1.0.0", "it needs a newer runner"),
-        ("0.1.2", "it needs a newer runner"),
+        ("0.1.3", "it needs a newer runner"),
         ("0.0.9", "build it for this version"),
         ("0.1.0-draft", "build it for this version"),
     ] {
         let expected = format!(
-            "is built for version {guest} of the contract `runner:provider`, but this runner supports 0.1.1; {remedy}"
+            "is built for version {guest} of the contract `runner:provider`, but this runner supports 0.1.2; {remedy}"
         );
         let exported = exporting(&format!("runner:provider/provider@{guest}"));
         let import =
             format!(r#"(import "runner:provider/http@{guest}" (instance (export "open" (func))))"#);
-        let imported = exporting("runner:provider/provider@0.1.1")
+        let imported = exporting("runner:provider/provider@0.1.2")
             .replace("(component", &format!("(component {import}"));
         for text in [exported, imported] {
             assert_eq!(refusal(&text), expected);

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use runner_model::provider::{
-    Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse, Stdin,
+    Arguments, COST, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse,
+    Stdin,
 };
 use runner_model::workspace::{GradedAccess, GradedWorkspace};
 use runner_model::{
-    BudgetName, Budgets, Grants, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
+    BudgetName, Budgets, Dollars, Grants, LimitUnit, Limits, MAX_JOBS, MAX_TOKENS, MAX_WEIGHT,
+    ProviderName, globs,
 };
 use serde_json::{Value, json};
 
@@ -254,7 +256,12 @@ pub(crate) fn add_prices(providers: &mut [Provider], prices: Vec<(String, Vec<(S
 }
 
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
-    let mut limits = Limits { time: table.optional("time", &TIMEOUT), ..Limits::default() };
+    let mut limits = Limits {
+        time: table.optional("time", &TIMEOUT),
+        total_tokens: table.optional("total_tokens", &Integer(1, MAX_TOKENS)),
+        cost_usd: table.optional(COST, &Number(f64::MIN_POSITIVE, f64::MAX)).map(Dollars),
+        ..Limits::default()
+    };
     for limit in Limits::TABLE {
         *(limit.get_mut)(&mut limits) = match limit.unit {
             LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default),

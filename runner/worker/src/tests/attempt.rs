@@ -40,6 +40,7 @@ fn ended(ending: Ending) -> Ended {
         transcript: Vec::new(),
         dropped_steps: 0,
         agent_end: None,
+        reported: Vec::new(),
         calls: None,
         service_failed: None,
     }

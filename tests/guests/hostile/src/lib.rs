@@ -120,6 +120,32 @@ impl Guest for Hostile {
                 let appended = chunks.iter().map(|chunk| append(name, chunk.as_bytes()));
                 Ok(reply(&json!(appended.collect::<Vec<_>>())))
             }
+            "usage" => {
+                let metric =
+                    |name: &str, value| Metric { name: name.to_owned(), value, unit: None };
+                let reports = input["reports"].as_array().expect("`reports` is a list");
+                let report = |value: &Value| {
+                    let value = value.as_f64().unwrap_or(f64::NAN);
+                    control::report_usage(&[metric("total_tokens", value)])
+                };
+                let used_up: Vec<_> = reports.iter().map(report).collect();
+                let url = input["url"].as_str().unwrap_or_default();
+                let sent: Vec<_> = (0..number("requests", 0)).map(|_| send(url)).collect();
+                match input["then"].as_str() {
+                    Some("trap") => core::arch::wasm32::unreachable(),
+                    Some("loop") => loop {
+                        black_box(());
+                    },
+                    _ => {}
+                }
+                let metrics = vec![metric("total_tokens", 7.0), metric("turns", 7.0)];
+                Ok(Reply { metrics, ..reply(&json!([used_up, sent.last()])) })
+            }
+            "flood-usage" => {
+                let metric = |number| Metric { name: format!("{number}"), value: 1.0, unit: None };
+                let metrics: Vec<_> = (0..count(1_000)).map(metric).collect();
+                Ok(reply(&json!(control::report_usage(&metrics))))
+            }
             "picture" => {
                 let left = artifacts::append(text(&input, "name"), "image/png", DOT);
                 Ok(reply(&json!(left.is_ok())))
@@ -178,7 +204,7 @@ impl Guest for Hostile {
                 }
                 Ok(reply(&json!(test.repeat)))
             }
-            "http" => Ok(reply(&json!(send()))),
+            "http" => Ok(reply(&json!(send("https://example.com/")))),
             "secret" => Ok(reply(&match secrets::get("KEY") {
                 Ok(secret) => json!(secret),
                 Err(error) => json!({"error": error.name()}),
@@ -353,10 +379,10 @@ fn append(name: &str, chunk: &[u8]) -> Option<String> {
     artifacts::append(name, "text/plain", chunk).err().map(|error| error.name().to_owned())
 }
 
-fn send() -> String {
+fn send(url: &str) -> String {
     let request = http::Request {
         method: "GET".to_owned(),
-        url: "https://example.com/".to_owned(),
+        url: url.to_owned(),
         headers: Vec::new(),
         body: None,
         timeout: None,

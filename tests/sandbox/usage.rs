@@ -1,0 +1,115 @@
+//! Usage that guests report during an attempt, and the limits that it uses up.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    runner::Runner,
+    web::{hello, net},
+};
+
+/// Runs the hostile guest once for each input. Returns the rows by test, `0`, `1`, ….
+fn rows(keys: &str, inputs: &[Value], exit: i32) -> Vec<Value> {
+    let runner = Runner::new(&["hostile"]);
+    let tests = inputs.iter().enumerate().map(|(number, input)| {
+        json!({ "id": number.to_string(), "input": input }).to_string() + "\n"
+    });
+    runner.write("tests.jsonl", &tests.collect::<String>());
+    runner.scenario(&format!(
+        "[defaults]\ntimeout = \"3s\"\n[[test_lists]]\nfiles = [\"tests.jsonl\"]\n\
+         [providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n"
+    ));
+    runner.exec(&["-j", "2"]).expect(exit);
+    let run = runner.only_run();
+    (0..inputs.len()).map(|number| run.row(&number.to_string())).collect()
+}
+
+fn metrics(row: &Value) -> Value {
+    let metrics = row["metrics"].as_array().into_iter().flatten();
+    metrics
+        .map(|metric| (metric["name"].as_str().unwrap().to_owned(), metric["value"].clone()))
+        .collect()
+}
+
+#[test]
+fn reported_usage_counts_whatever_the_end() {
+    let usage = |then: &str| json!({ "do": "usage", "reports": [1000, 200], "then": then });
+    let prices = "[prices.\"*\"]\ntotal_tokens = 1000";
+    let rows = rows(prices, &["", "trap", "loop"].map(usage), 1);
+    let outcomes: Vec<_> = rows.iter().map(|row| &row["outcome"]).collect();
+    assert_eq!(outcomes, ["passed", "error", "timeout"]);
+    // The reply's own `total_tokens` is ignored.
+    let sums = json!({ "cost_usd": 1.2, "total_tokens": 1200.0, "turns": 7.0 });
+    assert_eq!(metrics(&rows[0]), sums);
+    for row in &rows[1..] {
+        assert_eq!(metrics(row), json!({ "cost_usd": 1.2, "total_tokens": 1200.0 }));
+    }
+}
+
+#[test]
+fn limits_of_usage_end_an_attempt() {
+    let server = hello();
+    let usage = |reports: Value, requests: u32| json!({ "do": "usage", "reports": reports, "requests": requests, "url": server.url("/") });
+    let keys = format!(
+        "grants.{}\nlimits = {{ total_tokens = 1_000, cost_usd = 0.0002, http_requests = 30 }}\n\
+         [prices.\"*\"]\ntotal_tokens = 0.1",
+        net(&[&server.origin()])
+    );
+    let inputs = [
+        usage(json!([600, 399]), 30),
+        usage(json!([600, 400, 1]), 20),
+        usage(json!([1000]), 21),
+        usage(json!([]), 50),
+        usage(json!([]), 51),
+        usage(json!([5_000_000]), 0),
+    ];
+    let rows = rows(&keys, &inputs, 1);
+    assert_eq!(rows[0]["output"], json!([[null, null], "Ok(200)"]));
+    let refused =
+        "Err(HttpError::Other(\"the attempt has used the 1,000 tokens of `limits.total_tokens`\"))";
+    assert_eq!(rows[1]["output"], json!([[null, "total_tokens", "total_tokens"], refused]));
+    let ends = [&rows[2], &rows[4]]
+        .map(|row| (&row["error"]["class"], &row["error"]["code"], &row["error"]["message"]));
+    assert_eq!(
+        json!(ends),
+        json!([
+            [
+                "limit",
+                "total_tokens",
+                "the attempt has used the 1,000 tokens of `limits.total_tokens`, and 20 further requests were refused"
+            ],
+            [
+                "limit",
+                "http_requests",
+                "the attempt has made 30 requests, and `limits.http_requests` allows no more, and 20 further requests were refused"
+            ],
+        ])
+    );
+    assert_eq!(metrics(&rows[2])["total_tokens"], 1000.0);
+    assert_eq!(rows[3]["outcome"], "passed");
+    assert_eq!(rows[5]["output"][0], json!(["total_tokens"]));
+    assert_eq!(server.requests().len(), 30 + 30 + 30);
+}
+
+#[test]
+fn floods_of_reported_usage_are_bounded() {
+    let inputs = [
+        json!({ "do": "flood-usage", "count": 1_000 }),
+        json!({ "do": "usage", "reports": [-5, null, 3] }),
+    ];
+    let rows = rows("", &inputs, 0);
+    // A row that is too long keeps fewer.
+    assert!((40..=100).contains(&rows[0]["metrics"].as_array().unwrap().len()));
+    assert_eq!(metrics(&rows[1])["total_tokens"], 3.0);
+}
+
+#[test]
+fn budgets_count_reports_of_attempts_without_an_output() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\nbudget = { metrics = { total_tokens = 100 } }\n\
+         [[tests]]\nid = \"a\"\ninput = { do = \"usage\", reports = [60], then = \"trap\" }\nrepeat = 5\n",
+    );
+    runner.exec(&["-j", "1"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!((run.rows().len(), &*run.ending()[1]), (2, "budget"));
+}
