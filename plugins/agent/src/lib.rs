@@ -9,13 +9,9 @@ use std::num::NonZeroU32;
 use std::{thread, time::Duration};
 
 use chat_model::bound::{MAX_HANDOVER, cut_for_json, readable};
-use chat_model::{
-    Answer, Call, Conversation, Ended, Failure, Fit, Input, Reader, Size, Usage, steps,
-};
+use chat_model::{Answer, Call, Conversation, Ended, Failure, Fit, Input, Reader, Size, steps};
 use offers::Offers;
-use runner_sdk::{
-    Check, Error, ErrorKind, Provider, Reply, Result, Test, Verdict, control, log, tools,
-};
+use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, log, tools};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -61,7 +57,6 @@ struct Session {
     text: String,
     turns: u32,
     tool_calls: u32,
-    usage: Option<Usage>,
 }
 
 // `requests` is empty, because the necessary grants depend on the configuration, as for the plugin `chat`.
@@ -96,7 +91,6 @@ impl Session {
             text: String::new(),
             turns: 0,
             tool_calls: 0,
-            usage: None,
         })
     }
 
@@ -133,6 +127,10 @@ impl Session {
             self.text = text.unwrap_or_default();
             if let Some(ended) = ended {
                 return Ok(ended);
+            }
+            if let Some(limit) = self.conversation.used_up() {
+                let reason = format!("`limits.{limit}` of the attempt is used up");
+                return Ok(end(Ended::Limit, &reason));
             }
             self.conversation.add(&answer, &calls);
             for call in &calls {
@@ -193,7 +191,7 @@ impl Session {
         let turn = self.turns + 1;
         let waits = if turn > 1 { WAITS } else { &[] };
         for wait in waits {
-            match self.exchange() {
+            match self.conversation.send() {
                 Err(Failure { error, ended: None, is_timeout, .. })
                     if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind) =>
                 {
@@ -212,23 +210,7 @@ impl Session {
                 answer => return answer,
             }
         }
-        self.exchange()
-    }
-
-    /// Sends the conversation once. Tokens of answers that cannot be used count, too.
-    fn exchange(&mut self) -> Result<Answer, Failure> {
-        let result = self.conversation.send();
-        let usage = match &result {
-            Ok(answer) => Some(answer.usage()),
-            Err(failure) => failure.usage.as_deref().copied(),
-        };
-        if let Some(usage) = usage {
-            match &mut self.usage {
-                Some(sum) => *sum += usage,
-                None => self.usage = Some(usage),
-            }
-        }
-        result
+        self.conversation.send()
     }
 
     fn reply(self, ended: Ended) -> Result<Reply> {
@@ -237,17 +219,11 @@ impl Session {
             // The text does not answer. An error would have no tokens, which count in budgets and comparisons.
             Ended::Context | Ended::Turns => Reply::new(self.text)?,
         };
-        let reply = match ended {
-            Ended::Done => reply,
-            _ => {
-                let message = format!("the agent ended as `{}`", ended.as_str());
-                reply.check(Check::new("ended", Verdict::Fail).message(message))
-            }
-        };
-        let counts = [("turns", self.turns.into(), ""), ("tool_calls", self.tool_calls.into(), "")];
-        let of_answers = self.usage.iter().flat_map(|usage| usage.metrics(self.reader.price));
-        let metrics = counts.into_iter().chain(of_answers);
-        Ok(metrics.fold(reply, |reply, (name, value, unit)| reply.metric(name, value, unit)))
+        Ok(reply.metric("turns", self.turns.into(), "").metric(
+            "tool_calls",
+            self.tool_calls.into(),
+            "",
+        ))
     }
 }
 

@@ -254,8 +254,8 @@ mod tests {
         let (reply, calls) = reply_to(response, json!({"model": "m", "api_key_secret": ""}));
         let reply = reply.unwrap();
         assert_eq!(reply.output().unwrap(), "4");
-        let metrics: Vec<_> = reply
-            .metrics()
+        let metrics: Vec<_> = calls
+            .usage
             .iter()
             .map(|metric| (metric.name.as_str(), metric.value, metric.unit.as_deref()))
             .collect();
@@ -274,13 +274,13 @@ mod tests {
 
     #[test]
     fn missing_counts_make_no_metrics() {
-        let (reply, _) = reply(&json!({
+        let (reply, calls) = reply(&json!({
             "choices": [{"message": {"content": ""}}],
             "usage": {"total_tokens": null}
         }));
         let reply = reply.unwrap();
         assert_eq!(reply.output().unwrap(), "");
-        assert_eq!(reply.metrics().len(), 1);
+        assert_eq!(calls.usage.len(), 1);
     }
 
     #[test]
@@ -289,9 +289,8 @@ mod tests {
             let mut answer = choice(&json!({"content": "4"}), "stop");
             answer["usage"] = usage;
             let config = json!({"model": "m", "api_key_secret": "", "price": price});
-            let (reply, _) = reply_to(Response::new(200).with_json(&answer).unwrap(), config);
-            let reply = reply.unwrap();
-            let mut metrics = reply.metrics().iter();
+            let (_, calls) = reply_to(Response::new(200).with_json(&answer).unwrap(), config);
+            let mut metrics = calls.usage.iter();
             let cost = metrics.find(|metric| metric.name == "cost_usd");
             cost.map(|metric| (metric.value, metric.unit.clone()))
         };

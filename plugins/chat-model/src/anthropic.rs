@@ -230,7 +230,7 @@ mod tests {
             json!({"model": "m", "max_tokens": 8192, "system": "be brief", "messages": messages})
         );
         let metrics: Vec<_> =
-            reply.metrics().iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+            calls.usage.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
         assert_eq!(
             metrics[1..],
             [

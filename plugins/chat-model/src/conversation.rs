@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runner_sdk::http::{self, Request};
-use runner_sdk::{Error, Result};
+use runner_sdk::{Error, Metric, Result, control};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::bound::{MAX_HANDOVER, cut, length};
 use crate::call::{Call, Ids};
-use crate::config::Api;
+use crate::config::{Api, Price};
 use crate::{Answer, Config, Ended, Failure, Input, anthropic, end, failure, openai};
 
 /// Bytes that results of earlier turns keep: as long as it helps, all of them in order, and then all of them again.
@@ -35,6 +35,8 @@ pub struct Conversation {
     earlier: usize,
     /// Whether the server refuses keys of answers that are not in its API.
     is_plain: bool,
+    price: Option<Price>,
+    used_up: Option<String>,
 }
 
 /// A result of a call in the messages.
@@ -71,7 +73,7 @@ impl Conversation {
     /// Starts a conversation with the messages of a test.
     pub fn new(config: Config, input: Input, seed: u32) -> Result<Self> {
         let mut question = input.0;
-        let (api, request) = (config.api, request(&config));
+        let (api, request, price) = (config.api, request(&config), config.price);
         let mut fields = config.extra;
         if fields.get("stream").is_some_and(|stream| *stream != json!(false)) {
             let message = "`extra.stream` cannot be set: an answer is read as a whole";
@@ -124,6 +126,8 @@ impl Conversation {
             results: Vec::new(),
             earlier: 0,
             is_plain: false,
+            price,
+            used_up: None,
         })
     }
 
@@ -282,7 +286,13 @@ impl Conversation {
         self.messages[start..].iter_mut().for_each(remove);
     }
 
-    fn exchange(&self) -> Result<Answer, Failure> {
+    /// Returns the limit of the attempt that is used up, such as `total_tokens`: the next request will be refused.
+    pub fn used_up(&self) -> Option<&str> {
+        self.used_up.as_deref()
+    }
+
+    /// Sends all messages once. Reports the usage, also of an answer that cannot be used.
+    fn exchange(&mut self) -> Result<Answer, Failure> {
         let body = self.body(&self.messages);
         let request = self.request.clone().json(&body).map_err(Error::from)?;
         let response = request.send().map_err(failure::without_response)?;
@@ -290,7 +300,18 @@ impl Conversation {
         if !response.is_success() {
             return Err(failure::from_response(url, &response));
         }
-        Answer::read(self.api, url, response)
+        let result = Answer::read(self.api, url, response);
+        let usage = match &result {
+            Ok(answer) => Some(answer.usage()),
+            Err(failure) => failure.usage.as_deref().copied(),
+        };
+        let metrics = usage.into_iter().flat_map(|usage| usage.metrics(self.price));
+        self.used_up = control::report_usage(metrics.map(|(name, value, unit)| Metric {
+            name: name.to_owned(),
+            value,
+            unit: Some(unit.to_owned()),
+        }));
+        result
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Failure {
     /// The end of an agent that has answered in spite of it. `None` for faults of the server, the scenario or the network.
     pub ended: Option<Ended>,
     /// Tokens of an answer that cannot be used.
-    pub usage: Option<Box<Usage>>,
+    pub(crate) usage: Option<Box<Usage>>,
     /// Whether the time ran out while the model may have written an answer, which is paid for.
     pub is_timeout: bool,
     /// Whether the server refuses keys that it has sent itself.

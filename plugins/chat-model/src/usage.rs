@@ -1,6 +1,5 @@
 //! [`Usage`], the tokens and the time of answers.
 
-use std::ops::AddAssign;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -90,23 +89,6 @@ impl Usage {
 
     fn uncached(&self) -> Option<f64> {
         Some((self.prompt? - self.cached.unwrap_or_default()).max(0.0))
-    }
-}
-
-/// Adds another answer. A number of tokens that one of them lacks is unknown, except that of parts, which is 0.
-impl AddAssign for Usage {
-    fn add_assign(&mut self, other: Self) {
-        let whole = |first: Option<f64>, second: Option<f64>| Some(first? + second?);
-        let part =
-            |first: Option<f64>, second: Option<f64>| whole(first, second).or(first).or(second);
-        *self = Self {
-            prompt: whole(self.prompt, other.prompt),
-            completion: whole(self.completion, other.completion),
-            total: whole(self.total, other.total),
-            cached: part(self.cached, other.cached),
-            reasoning: part(self.reasoning, other.reasoning),
-            time: self.time + other.time,
-        };
     }
 }
 
@@ -236,29 +218,5 @@ mod tests {
                 ("uncached_tokens", 9.0),
             ]
         );
-    }
-
-    #[test]
-    fn usages_of_several_answers_are_added() {
-        let mut sum = read(&json!({"prompt_tokens": 9, "completion_tokens": 1}));
-        sum += read(&json!({"prompt_tokens": 20, "completion_tokens": 2, "cached_tokens": 8}));
-        let price = Price { input: 1.0, cached: Some(0.5), output: 10.0 };
-        let metrics: Vec<_> = sum.metrics(Some(price)).collect();
-        assert_eq!(
-            metrics,
-            [
-                ("response_time", 4.0, "ms"),
-                ("prompt_tokens", 29.0, "tokens"),
-                ("completion_tokens", 3.0, "tokens"),
-                ("total_tokens", 32.0, "tokens"),
-                ("cached_tokens", 8.0, "tokens"),
-                ("uncached_tokens", 21.0, "tokens"),
-                ("cost_usd", 55e-6, "USD"),
-            ]
-        );
-        // A sum without a part would be too small.
-        sum += read(&json!({"completion_tokens": 2}));
-        let names: Vec<_> = sum.metrics(Some(price)).map(|(name, ..)| name).collect();
-        assert_eq!(names, ["response_time", "completion_tokens", "total_tokens", "cached_tokens"]);
     }
 }

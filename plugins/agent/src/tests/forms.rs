@@ -92,8 +92,10 @@ fn each_form_of_a_server_is_read_and_goes_back() {
                 let output = fixture.get("output").cloned().unwrap_or_else(|| json!("done"));
                 assert_eq!(reply.output().unwrap(), output, "{name}");
                 for (metric, value) in fixture["metrics"].as_object().into_iter().flatten() {
-                    let found = reply.metrics().iter().find(|known| known.name == *metric);
-                    assert_eq!(found.map(|found| found.value), value.as_f64(), "{name}: {metric}");
+                    let metrics = super::metrics(&reply, &calls);
+                    let mut found = metrics.as_array().unwrap().iter();
+                    let found = found.find(|known| known[0] == **metric).map(|known| &known[1]);
+                    assert_eq!(found, Some(&json!(value.as_f64())), "{name}: {metric}");
                 }
             }
         }
