@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Micros;
 use crate::units::{grouped, parse_duration, parse_size};
-use crate::{Micros, provider::COST};
 
 /// A numeric limit.
 pub struct Limit {
@@ -31,6 +31,9 @@ pub enum LimitUnit {
     /// A number with this maximum.
     Count(u64),
 }
+
+/// The metric that prices add to an attempt, in dollars. Also the key of its limit.
+pub const COST: &str = "cost_usd";
 
 /// An amount above 0, never NaN.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]

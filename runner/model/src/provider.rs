@@ -16,6 +16,8 @@ use crate::{
     workspace::{GradedWorkspace, Workspace},
 };
 
+pub use crate::limits::COST;
+
 /// A plugin with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provider {
@@ -148,9 +150,6 @@ impl ProviderFile {
         Attachment { name: self.name.as_str().into(), sha256: self.sha256, bytes: self.bytes }
     }
 }
-
-/// The metric that prices add to an attempt, in dollars.
-pub const COST: &str = "cost_usd";
 
 /// The roots of templates in the arguments and the standard input of a command.
 pub const COMMAND_ROOTS: &[&str] = &["input", "config", "run", "trial"];

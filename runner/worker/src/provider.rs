@@ -162,12 +162,10 @@ impl LoadedProvider {
             input_schema = Some(schema);
         }
         let is_command = plugin.kind() == PluginKind::Command;
-        let tool_names = prepare.providers.iter().map(|prepared| &prepared.provider);
-        let tool_names =
-            tool_names.filter(|tool| tool.tool.is_some()).map(|tool| tool.name.to_string());
+        let all = || prepare.providers.iter().map(|prepared| &prepared.provider);
+        let tool_names = all().filter(|tool| tool.tool.is_some()).map(|tool| tool.name.to_string());
         // Results and errors of a tool are in the files of its caller's attempt.
-        let all = prepare.providers.iter().map(|prepared| &prepared.provider);
-        let tools = settings.tools(all).map(|place| &prepare.providers[place].provider);
+        let tools = settings.tools(all()).map(|place| &prepare.providers[place].provider);
         let hidden = tools.flat_map(|tool| tool.grants.secret_names()).collect();
         let secrets = secrets(&settings.grants, hidden, is_command, &prepare.secrets);
         let in_env = settings
