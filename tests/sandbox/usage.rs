@@ -64,26 +64,11 @@ fn limits_of_usage_end_an_attempt() {
     ];
     let rows = rows(&keys, &inputs, 1);
     assert_eq!(rows[0]["output"], json!([[null, null], "Ok(200)"]));
-    let refused =
-        "Err(HttpError::Other(\"the attempt has used the 1,000 tokens of `limits.total_tokens`\"))";
-    assert_eq!(rows[1]["output"], json!([[null, "total_tokens", "total_tokens"], refused]));
-    let ends = [&rows[2], &rows[4]]
-        .map(|row| (&row["error"]["class"], &row["error"]["code"], &row["error"]["message"]));
-    assert_eq!(
-        json!(ends),
-        json!([
-            [
-                "limit",
-                "total_tokens",
-                "the attempt has used the 1,000 tokens of `limits.total_tokens`, and 20 further requests were refused"
-            ],
-            [
-                "limit",
-                "http_requests",
-                "the attempt has made 30 requests, and `limits.http_requests` allows no more, and 20 further requests were refused"
-            ],
-        ])
-    );
+    assert_eq!(rows[1]["output"][0], json!([null, "total_tokens", "total_tokens"]));
+    assert!(rows[1]["output"][1].as_str().unwrap().contains("`limits.total_tokens`"));
+    let ends = [&rows[2], &rows[4]].map(|row| (&row["error"]["class"], &row["error"]["code"]));
+    assert_eq!(json!(ends), json!([["limit", "total_tokens"], ["limit", "http_requests"]]));
+    assert!(rows[4]["error"]["message"].as_str().unwrap().contains("20 further"));
     assert_eq!(metrics(&rows[2])["total_tokens"], 1000.0);
     assert_eq!(rows[3]["outcome"], "passed");
     assert_eq!(rows[5]["output"][0], json!(["total_tokens"]));

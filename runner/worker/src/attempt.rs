@@ -118,18 +118,7 @@ impl Attempt<'_> {
         if let Some(redactor) = provider.access.secrets.redactor() {
             redact(redactor, &mut ended, max_tree);
         }
-        if let Ending::Reply(reply) = &mut ended.ending {
-            let reported = &mut ended.reported;
-            let of_reply = mem::take(&mut reply.metrics).into_iter();
-            let others =
-                of_reply.filter(|metric| reported.iter().all(|sum| sum.name != metric.name));
-            let others: Vec<_> = others.collect();
-            reported.extend(others);
-        }
-        if let Some(cost) = provider.settings.cost(&ended.reported) {
-            // A row that is too long keeps its first metrics.
-            ended.reported.insert(0, cost);
-        }
+        add_metrics(&mut ended, provider);
         let tools = provider.tools.as_ref().map_or(&[][..], |tools| tools.listed());
         let attempt = self.number(provider);
         self.judge_call(attempt, provider.json_key(), tools, started_at, ended, max_tree)
@@ -164,19 +153,7 @@ impl Attempt<'_> {
             .task
             .recorded
             .map_or((Duration::ZERO, 0), |recorded| (recorded.used.into(), recorded.continued));
-        let steps = &ended.transcript;
-        let has_steps = !steps.is_empty() || ended.dropped_steps > 0;
-        let text = has_steps.then(|| {
-            let session = format!("{} attempt {attempt}", self.task.trial);
-            write_transcript(&session, &self.task.trial.provider, tools, steps)
-        });
-        let counts = TranscriptResult {
-            sha256: None,
-            steps: steps.len() as u64,
-            dropped: ended.dropped_steps,
-            ended: ended.agent_end,
-        };
-        let transcript = text.as_ref().map(|_| counts);
+        let (text, transcript) = self.transcript(attempt, tools, &ended).unzip();
         let metrics = ended.reported;
         let new_row = || Row {
             metrics: metrics.clone(),
@@ -258,6 +235,23 @@ impl Attempt<'_> {
         AttemptResult { row, said: ended.said, left, of_host, host_fault }
     }
 
+    /// Writes the transcript of a call. `None` without steps.
+    fn transcript(
+        &self,
+        attempt: u32,
+        tools: &[ListedTool],
+        ended: &Ended,
+    ) -> Option<(Vec<u8>, TranscriptResult)> {
+        let (steps, dropped) = (&ended.transcript, ended.dropped_steps);
+        if steps.is_empty() && dropped == 0 {
+            return None;
+        }
+        let session = format!("{} attempt {attempt}", self.task.trial);
+        let text = write_transcript(&session, &self.task.trial.provider, tools, steps);
+        let (steps, ended) = (steps.len() as u64, ended.agent_end);
+        Some((text, TranscriptResult { sha256: None, steps, dropped, ended }))
+    }
+
     /// Adds the reply or the error of a call to its row. Returns the exit code of a command.
     fn add_ending(&self, row: &mut Row<'static>, ending: Ending) -> Option<i32> {
         row.error = Some(match ending {
@@ -277,6 +271,21 @@ impl Attempt<'_> {
             }
         });
         None
+    }
+}
+
+/// Adds the metrics of a reply to those that were reported before, whose names have precedence, and the cost by prices.
+fn add_metrics(ended: &mut Ended, provider: &LoadedProvider) {
+    let reported = &mut ended.reported;
+    if let Ending::Reply(reply) = &mut ended.ending {
+        let of_reply = mem::take(&mut reply.metrics).into_iter();
+        let others = of_reply.filter(|metric| reported.iter().all(|sum| sum.name != metric.name));
+        let others: Vec<_> = others.collect();
+        reported.extend(others);
+    }
+    if let Some(cost) = provider.settings.cost(reported) {
+        // A row that is too long keeps its first metrics.
+        reported.insert(0, cost);
     }
 }
 
