@@ -13,7 +13,7 @@ fn rows(keys: &str, inputs: &[Value], exit: i32) -> Vec<Value> {
     let tests = inputs.iter().enumerate().map(|(number, input)| {
         json!({ "id": number.to_string(), "input": input }).to_string() + "\n"
     });
-    runner.write("tests.jsonl", &tests.collect::<String>());
+    runner.write("tests.jsonl", tests.collect::<String>());
     runner.scenario(&format!(
         "[defaults]\ntimeout = \"3s\"\n[[test_lists]]\nfiles = [\"tests.jsonl\"]\n\
          [providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n"
