@@ -237,6 +237,25 @@ fn comparisons_keep_known_failures_apart() {
 }
 
 #[test]
+fn entry_of_one_provider_makes_the_other_no_worse() {
+    let runner = Runner::new(&[]);
+    runner.write(
+        "known.toml",
+        "[[failures]]\ntests = [\"a\"]\nproviders = [\"one\"]\nreason = \"old\"\n",
+    );
+    runner.scenario(
+        "[known]\nfiles = [\"known.toml\"]\n[providers.one]\nplugin = \"bundled:echo\"\n\
+         [providers.two]\nplugin = \"bundled:echo\"\n\
+         [[tests]]\nid = \"a\"\ninput = 1\nexpect.equals = 2\n",
+    );
+    runner.exec(&[]).expect(1);
+    let compared = ["compare", "latest", "latest", "--providers", "one", "two"];
+    let regressed = ["--fail-on", "regressed", "--json"];
+    let document: Value = runner.run(&[&compared[..], &regressed].concat()).expect(0).document();
+    assert_eq!(document["changes"][0]["class"], "still_failing", "{document}");
+}
+
+#[test]
 fn histories_keep_known_failures_apart() {
     let runner = twice();
     let history = runner.run(&["history"]).expect(0);

@@ -98,3 +98,24 @@ fn budgets_count_reports_of_attempts_without_an_output() {
     let run = runner.only_run();
     assert_eq!((run.rows().len(), &*run.ending()[1]), (2, "budget"));
 }
+
+#[test]
+fn usage_of_tools_counts_for_their_caller() {
+    let server = hello();
+    let runner = Runner::new(&["hostile", "contract-0-1-1-everything"]);
+    let call = json!({ "call": "spender", "input": { "do": "usage", "reports": [200], "requests": 1, "url": server.url("/") } });
+    runner.write("tests.jsonl", json!({ "id": "a", "input": [call, call] }).to_string() + "\n");
+    runner.scenario(&format!(
+        "[[test_lists]]\nfiles = [\"tests.jsonl\"]\n[tools.spender]\nplugin = \"hostile.wasm\"\ngrants.{}\n\
+         [providers.caller]\nplugin = \"contract-0-1-1-everything.wasm\"\ngrants.tools = [\"spender\"]\n\
+         limits.total_tokens = 100\n[prices.caller]\ntotal_tokens = 1000\n",
+        net(&[&server.origin()])
+    ));
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().row("a");
+    let sent = |call: usize| row["output"][call]["ok"][1].as_str().unwrap().to_owned();
+    assert_eq!(sent(0), "Ok(200)");
+    assert!(sent(1).contains("`limits.total_tokens`"));
+    // The price is that of the caller's own tokens.
+    assert_eq!(metrics(&row), json!({ "total_tokens": 400.0 }));
+}

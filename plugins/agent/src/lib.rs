@@ -110,7 +110,11 @@ impl Session {
                 Err(Failure { ended: Some(ended), error, .. }) => {
                     return Ok(end(ended, &error.message));
                 }
-                Err(failure) => return Err(failure.error),
+                Err(failure) => {
+                    // The next request would be refused, too.
+                    let end = if self.turns > 0 { self.used_up() } else { None };
+                    return end.ok_or(failure.error);
+                }
             };
             self.turns += 1;
             let calls = self.conversation.calls(&answer);
@@ -128,9 +132,8 @@ impl Session {
             if let Some(ended) = ended {
                 return Ok(ended);
             }
-            if let Some(limit) = self.conversation.used_up() {
-                let reason = format!("`limits.{limit}` of the attempt is used up");
-                return Ok(end(Ended::Limit, &reason));
+            if let Some(end) = self.used_up() {
+                return Ok(end);
             }
             self.conversation.add(&answer, &calls);
             for call in &calls {
@@ -139,6 +142,12 @@ impl Session {
                 self.call(call);
             }
         }
+    }
+
+    /// Ends the agent if a limit of the attempt is used up.
+    fn used_up(&self) -> Option<Ended> {
+        let limit = self.conversation.used_up()?;
+        Some(end(Ended::Limit, &format!("`limits.{limit}` of the attempt is used up")))
     }
 
     /// Returns the end of the agent if this answer is its last one.
@@ -193,7 +202,8 @@ impl Session {
         for wait in waits {
             match self.conversation.send() {
                 Err(Failure { error, ended: None, is_timeout, .. })
-                    if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind) =>
+                    if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind)
+                        && self.conversation.used_up().is_none() =>
                 {
                     let wait = error.retry_after.unwrap_or(*wait);
                     if wait >= control::remaining() {
@@ -215,6 +225,8 @@ impl Session {
 
     fn reply(self, ended: Ended) -> Result<Reply> {
         let reply = match ended {
+            // The last answer has calls, so its text is no output.
+            Ended::Limit if self.conversation.used_up().is_some() => Reply::new(self.text)?,
             Ended::Done | Ended::Limit | Ended::Refused => self.reader.reply(&self.text)?,
             // The text does not answer. An error would have no tokens, which count in budgets and comparisons.
             Ended::Context | Ended::Turns => Reply::new(self.text)?,

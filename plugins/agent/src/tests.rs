@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use runner_sdk::http::{Request, Response};
+use runner_sdk::http::{HttpError, Request, Response};
 use runner_sdk::testing::{Calls, Host, schemas};
 use runner_sdk::tools::{Tool, ToolError, ToolErrorKind};
 use runner_sdk::{ErrorKind, Reply, Result, Verdict};
@@ -414,12 +414,30 @@ fn busy_server_is_asked_again_after_the_first_turn() {
 
 #[test]
 fn agent_ends_when_a_limit_is_used_up() {
-    let used_up = || with_echo(host(vec![calling(&[("echo", "{}")])])).used_up("total_tokens");
+    let used_up =
+        || with_echo(host(vec![calling(&[("echo", "{}")])])).used_up_after(0, "total_tokens");
     let (reply, calls) = run(used_up());
     assert_eq!(reply.unwrap().output().unwrap(), "");
     assert_eq!((calls.requests.len(), calls.tools.len()), (1, 0));
     assert_eq!(calls.steps.last().unwrap()["extra"]["ended"], "limit");
+    // Its text is no output, so it is not read as JSON.
+    let json_config = json!({"model": "m", "api_key_secret": "", "output": "json"});
+    let (reply, _) = used_up().run_recorded::<Agent>(json!("hi"), json_config);
+    assert_eq!(reply.unwrap().checks(), []);
     // An answer that needs no further request is whole.
-    let (_, calls) = run(with_echo(host(vec![text("42")])).used_up("total_tokens"));
+    let (_, calls) = run(with_echo(host(vec![text("42")])).used_up_after(0, "total_tokens"));
     assert_eq!(calls.steps.last().unwrap()["extra"]["ended"], "done");
+}
+
+#[test]
+fn refused_request_of_a_used_up_attempt_ends_the_agent() {
+    let refused = || Err(HttpError::Other("`limits.http_requests`".to_owned()));
+    let responses = [Ok(calling(&[("echo", "{}")])), refused()];
+    let host = with_echo(Host::new().responses(responses)).used_up_after(1, "http_requests");
+    let (reply, calls) = run(host);
+    assert_eq!((reply.is_ok(), calls.requests.len()), (true, 2));
+    assert_eq!(calls.steps.last().unwrap()["extra"]["ended"], "limit");
+    // Without an answer, there is nothing to judge.
+    let (reply, _) = run(Host::new().responses([refused()]).used_up_after(0, "http_requests"));
+    assert!(reply.is_err());
 }

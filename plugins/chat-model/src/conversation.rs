@@ -291,16 +291,10 @@ impl Conversation {
         self.used_up.as_deref()
     }
 
-    /// Sends all messages once. Reports the usage, also of an answer that cannot be used.
+    /// Sends all messages once. Reports the usage, also of an answer that cannot be used. After a failure, too, it asks for the
+    /// limit that is used up.
     fn exchange(&mut self) -> Result<Answer, Failure> {
-        let body = self.body(&self.messages);
-        let request = self.request.clone().json(&body).map_err(Error::from)?;
-        let response = request.send().map_err(failure::without_response)?;
-        let url = &self.request.url;
-        if !response.is_success() {
-            return Err(failure::from_response(url, &response));
-        }
-        let result = Answer::read(self.api, url, response);
+        let result = self.answer();
         let usage = match &result {
             Ok(answer) => Some(answer.usage()),
             Err(failure) => failure.usage.as_deref().copied(),
@@ -312,6 +306,17 @@ impl Conversation {
             unit: Some(unit.to_owned()),
         }));
         result
+    }
+
+    fn answer(&self) -> Result<Answer, Failure> {
+        let body = self.body(&self.messages);
+        let request = self.request.clone().json(&body).map_err(Error::from)?;
+        let response = request.send().map_err(failure::without_response)?;
+        let url = &self.request.url;
+        if !response.is_success() {
+            return Err(failure::from_response(url, &response));
+        }
+        Answer::read(self.api, url, response)
     }
 }
 

@@ -20,8 +20,8 @@ pub fn remaining() -> Duration {
     host::remaining()
 }
 
-/// Adds to the metrics of the attempt, which count whatever its end: those of all exchanges since the last report. A metric of the
-/// reply with the same name is ignored.
+/// Adds metrics to the attempt, which count even if it fails. Pass only what was used since the last report. A metric of the reply
+/// with the same name is ignored.
 ///
 /// Returns the limit of the attempt that is used up, such as `total_tokens`. Further requests then fail, so the provider should end.
 pub fn report_usage(metrics: impl IntoIterator<Item = Metric>) -> Option<String> {

@@ -46,7 +46,8 @@ pub struct Host {
     seed: u32,
     stop_requested: bool,
     remaining: Duration,
-    used_up: Option<String>,
+    /// A limit, and the reports before it is used up.
+    used_up: Option<(usize, String)>,
     calls: Calls,
 }
 
@@ -179,9 +180,9 @@ impl Host {
         self
     }
 
-    /// Sets the limit that reports of usage return as used up.
-    pub fn used_up(mut self, limit: impl Into<String>) -> Self {
-        self.used_up = Some(limit.into());
+    /// Sets the limit that is used up after this number of reports of usage: the next one returns it.
+    pub fn used_up_after(mut self, reports: usize, limit: impl Into<String>) -> Self {
+        self.used_up = Some((reports, limit.into()));
         self
     }
 
@@ -269,7 +270,10 @@ pub(crate) fn remaining() -> Duration {
 pub(crate) fn report_usage(metrics: Vec<Metric>) -> Option<String> {
     with(|host| {
         host.calls.usage.extend(metrics);
-        host.used_up.clone()
+        let (reports, limit) = host.used_up.as_mut()?;
+        let is_used_up = *reports == 0;
+        *reports = reports.saturating_sub(1);
+        is_used_up.then(|| limit.clone())
     })
 }
 

@@ -191,8 +191,8 @@ impl Limits {
         }
         if key == "total_tokens" {
             let tokens = parse_count(value, MAX_TOKENS)?;
-            self.total_tokens = Some(tokens);
-            return Ok(());
+            self.total_tokens = Some(tokens).filter(|tokens| *tokens > 0);
+            return self.total_tokens.map(drop).ok_or_else(|| invalid("is not more than 0"));
         }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {
             let others = ["time", "total_tokens", COST];

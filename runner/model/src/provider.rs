@@ -247,6 +247,11 @@ impl Provider {
     }
 }
 
+/// Rounds a sum of binary fractions to 13 digits. Files and bounds would show the noise of the others: 0.000012749999999999998.
+pub fn without_noise(sum: f64) -> f64 {
+    format!("{sum:.12e}").parse().unwrap_or(sum)
+}
+
 /// As [`Provider::cost`], by dollars for a million of each metric.
 pub fn cost_of(prices: &BTreeMap<String, f64>, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
     let prices = metrics.iter().filter_map(|metric| {
@@ -255,8 +260,7 @@ pub fn cost_of(prices: &BTreeMap<String, f64>, metrics: &[Metric<'_>]) -> Option
     });
     let is_reported = metrics.iter().any(|metric| *metric.name == *COST);
     let cost = prices.reduce(|sum, price| sum + price).filter(|_| !is_reported)?;
-    // Sums of binary fractions have noise in the last digits, which files would show: 0.000012749999999999998.
-    let cost: f64 = format!("{cost:.12e}").parse().unwrap_or(cost);
+    let cost = without_noise(cost);
     // JSON has no infinite numbers.
     Some(Metric { name: COST.into(), value: cost.min(f64::MAX), unit: Some("USD".into()) })
 }

@@ -288,7 +288,7 @@ pub struct ExpectedTranscript {
     /// Calls that must be made, in any order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub call: Vec<ExpectedCall>,
-    /// Ends of the agent of which its own word is one. Absent for `done`, or no word.
+    /// Accepted values of `extra.ended`. Absent to accept `done` and a missing value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Vec<AgentEnd>>,
 }

@@ -38,6 +38,20 @@ text_enum! {
     }
 }
 
+impl AgentEnd {
+    /// Returns the end in the `extra` of a step, whatever its other keys are. `None` without a word.
+    pub fn of_extra(extra: &RawValue) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Extra<'a> {
+            #[serde(borrow, default)]
+            ended: Option<&'a RawValue>,
+        }
+        let Extra { ended } = serde_json::from_str(extra.get()).ok()?;
+        let word = serde_json::from_str::<Text<'_>>(ended?.get()).ok();
+        Some(word.and_then(|word| Self::parse(&word)).unwrap_or(Self::Other))
+    }
+}
+
 /// Digest, numbers of steps and end of an attempt's transcript.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,18 +136,6 @@ pub struct StepExtra<'a> {
     /// Whether the calls of the step were refused, and no tool ran.
     #[serde(default)]
     pub refused: bool,
-    /// How the agent ended. A value of another form is [`AgentEnd::Other`].
-    #[serde(borrow, default)]
-    ended: Option<&'a RawValue>,
-}
-
-impl StepExtra<'_> {
-    /// Returns how the agent ended. `None` without a word.
-    pub fn ended(&self) -> Option<AgentEnd> {
-        let ended = self.ended.filter(|ended| ended.get() != "null")?;
-        let word = serde_json::from_str::<Text<'_>>(ended.get()).ok();
-        Some(word.and_then(|word| AgentEnd::parse(&word)).unwrap_or(AgentEnd::Other))
-    }
 }
 
 /// A call of a tool with its place.

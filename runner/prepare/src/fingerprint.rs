@@ -158,7 +158,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         concurrency: _,
         rate: _,
         budget: _,
-        prices: _,
+        prices,
         deterministic,
         workspace,
         grading,
@@ -196,6 +196,10 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         // Its files are in the fingerprints of tests.
         recipe["workspace"] =
             json!([workspace.access, workspace.hidden.keys().collect::<Vec<_>>()]);
+    }
+    if limits.cost_usd.is_some() {
+        // They decide when the limit is used up.
+        recipe["prices"] = json!(prices);
     }
     if let Some(tool) = tool {
         recipe["tool"] = json!(tool);

@@ -309,7 +309,7 @@ impl Guard {
         }
     }
 
-    /// Ends the guest as soon as it waits: at the same place in each repetition of a deterministic call.
+    /// Ends the guest as soon as it waits for the host, as each request of the contract does, or yields.
     pub(crate) fn end(&self, end: UsedUp) {
         let _ = self.used_up.set(end);
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use std::{borrow::Cow, fs, io, mem, path::Path, sync::Arc};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
-use runner_model::provider::InFlight;
+use runner_model::provider::{InFlight, without_noise};
 use runner_model::row::{Hint, RowError};
 use runner_model::transcript::TranscriptResult;
 use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
@@ -274,7 +274,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Adds the metrics of a reply to those that were reported before, whose names have precedence, and the cost by prices.
+/// Adds to the reported metrics those of the reply with other names, the cost by prices, and what tools have reported.
 fn add_metrics(ended: &mut Ended, provider: &LoadedProvider) {
     let reported = &mut ended.reported;
     if let Ending::Reply(reply) = &mut ended.ending {
@@ -286,6 +286,12 @@ fn add_metrics(ended: &mut Ended, provider: &LoadedProvider) {
     if let Some(cost) = provider.settings.cost(reported) {
         // A row that is too long keeps its first metrics.
         reported.insert(0, cost);
+    }
+    for metric in mem::take(&mut ended.reported_by_tools) {
+        match reported.iter_mut().find(|sum| sum.name == metric.name) {
+            Some(sum) => sum.value = without_noise(sum.value + metric.value),
+            None => reported.push(metric),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
     row.names(&mut ended.artifacts);
     ended.lost.iter_mut().for_each(|lost| row.error(lost));
     row.metrics(&mut ended.reported);
+    row.metrics(&mut ended.reported_by_tools);
 }
 
 struct RowRedactor<'a> {

@@ -34,6 +34,8 @@ impl Toolbox for AttemptTools {
                 Ok(filled) => self.call(tool, input, filled, inside).await,
                 Err(error) => Ended::without_sandbox(Ending::Error(error)),
             };
+            let cost = tool.settings.cost(&ended.reported);
+            ended.reported.extend(cost);
             if let Some(redactor) = tool.access.secrets.redactor() {
                 redact(redactor, &mut ended, max_tree_bytes(tool.settings.limits.reply));
             }

@@ -265,11 +265,14 @@ pub(super) fn unjudgeable(
 ) -> io::Result<Option<&'static str>> {
     let class = row.error.as_ref().and_then(|error| error.class);
     let is_too_large = row.output_artifact().is_some_and(|output| output.bytes > MAX_OUTPUT);
+    let expect = test.expect()?;
     Ok(if class == Some(ErrorClass::Crash) {
         Some("its worker crashed, so it has no output")
+    } else if row.truncated && expect.metrics.is_some() {
+        Some("its row is cut, and may lack metrics")
     } else if row.truncated && !row.checks.is_empty() {
         Some("its row is cut, and may lack checks of its provider")
-    } else if test.expect()?.stderr.is_some() {
+    } else if expect.stderr.is_some() {
         Some("its test checks the standard error, which is not stored")
     } else if is_too_large {
         Some("its output has more than 8 MiB")

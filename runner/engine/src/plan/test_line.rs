@@ -65,6 +65,8 @@ pub(crate) struct Expect {
     pub(crate) error: Option<IgnoredAny>,
     /// Present if the verdict needs the standard error, which rows do not have.
     pub(crate) stderr: Option<IgnoredAny>,
+    /// Present if the verdict needs metrics, of which a row that is cut has only some.
+    pub(crate) metrics: Option<IgnoredAny>,
     /// Present if the verdict needs what the attempt has left in its workspace.
     pub(crate) workspace: Option<IgnoredAny>,
     /// Present if the verdict needs the attempt's transcript.

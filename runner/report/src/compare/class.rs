@@ -171,15 +171,25 @@ impl Class {
 
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
     /// results.
-    fn of(sides: [&[TableRow]; 2], has_all: [bool; 2]) -> Self {
+    fn of(sides: [&[TableRow]; 2], has_all: [bool; 2], compares_providers: bool) -> Self {
         match sides.map(<[_]>::is_empty) {
             [true, _] if has_all[0] => Self::New,
             [_, true] if has_all[1] => Self::Gone,
-            [false, false] => Self::of_results(sides.map(|repeats| {
-                let mut result = TestResult::default();
-                repeats.iter().for_each(|one| result.add(one.outcome, one.is_flaky(), one.state));
-                result
-            })),
+            [false, false] => {
+                let results = sides.map(|repeats| {
+                    let mut result = TestResult::default();
+                    repeats
+                        .iter()
+                        .for_each(|one| result.add(one.outcome, one.is_flaky(), one.state));
+                    result
+                });
+                let base_has_pass = results[0].has_pass;
+                match Self::of_results(results) {
+                    // That one provider is known to fail makes the other no worse.
+                    Self::Regressed if compares_providers && !base_has_pass => Self::StillFailing,
+                    class => class,
+                }
+            }
             _ => Self::Unpaired,
         }
     }
@@ -223,8 +233,9 @@ pub(crate) fn classes(
     compares_providers: bool,
 ) -> Result<Vec<(Class, u8)>, RecordError> {
     let has_all = manifests.map(has_all);
-    let mut classes: Vec<_> =
-        pairs(sides[0], sides[1]).map(|pair| (Class::of(pair, has_all), 0)).collect();
+    let mut classes: Vec<_> = pairs(sides[0], sides[1])
+        .map(|pair| (Class::of(pair, has_all, compares_providers), 0))
+        .collect();
     let isolated = isolated(manifests[1]);
     if compares_providers || !isolated.contains(&true) {
         return Ok(classes);

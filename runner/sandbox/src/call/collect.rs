@@ -57,7 +57,8 @@ impl Ended {
                 host_calls: host.calls + traffic.calls + host.of_tools.host_calls,
                 http_requests: traffic.requests + host.of_tools.http_requests,
             },
-            reported: mem::take(&mut host.spending.sums),
+            reported: mem::take(&mut host.spending.own.0),
+            reported_by_tools: mem::take(&mut host.spending.of_tools.0),
             denied: mem::take(&mut host.denied.0),
             said: Said {
                 log: mem::take(&mut host.log.records),

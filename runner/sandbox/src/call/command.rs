@@ -15,7 +15,7 @@ use super::inputs::{Call, CommandCall};
 use super::{json::read_json, protocol, tools::CommandOutput};
 use crate::{
     fs::{AttemptFiles, Role},
-    interrupt::{CallTime, Guard, Halt},
+    interrupt::{CallTime, Guard, Halt, UsedUp},
     message::{failure, stderr_tail, too_large, with_excerpt},
     store::{
         MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
@@ -194,11 +194,16 @@ async fn run_json(
     finished.end(call.limits, read).await
 }
 
+/// Returns whether the host has ended a guest, which may have left files half written.
+fn is_interrupt(error: &wasmtime::Error) -> bool {
+    error.is::<Halt>() || error.is::<UsedUp>()
+}
+
 impl ProgramEnd {
     /// Makes standard output an artifact, if the program has ended well.
     async fn end_with_records(mut self, spool: Spool, limits: &Limits) -> Ended {
         let records = spool.finish();
-        if records.is_err() && !self.exit.as_ref().is_err_and(|error| error.is::<Halt>()) {
+        if records.is_err() && !self.exit.as_ref().is_err_and(is_interrupt) {
             // The failed write has ended the program.
             self.exit = Ok(0);
         }
@@ -230,7 +235,7 @@ impl ProgramEnd {
     ) -> Ended {
         let sandbox = &mut self.sandbox;
         // An interrupted guest leaves files half written.
-        if !self.exit.as_ref().is_err_and(|error| error.is::<Halt>()) {
+        if !self.exit.as_ref().is_err_and(is_interrupt) {
             let artifacts = &mut sandbox.host.artifacts.files;
             if let Some(message) = self.files.collect(limits, artifacts).await {
                 sandbox.host.warn(message);

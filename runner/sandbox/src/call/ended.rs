@@ -19,8 +19,10 @@ pub struct Ended {
     /// Time that the call was paused or suspended, in addition to `duration`.
     pub suspended: Duration,
     pub usage: Usage,
-    /// Sums of the metrics that the guest and its tools have reported.
+    /// Sums of the metrics that the guest has reported.
     pub reported: Vec<Metric<'static>>,
+    /// Sums of the metrics that its tools have reported, with their costs.
+    pub reported_by_tools: Vec<Metric<'static>>,
     /// Denied requests, each once.
     pub denied: Vec<Denied<'static>>,
     /// Log records, standard output and standard error.
@@ -127,6 +129,7 @@ impl Ended {
             dropped_steps: 0,
             agent_end: None,
             reported: Vec::new(),
+            reported_by_tools: Vec::new(),
             calls: None,
             service_failed: None,
         }

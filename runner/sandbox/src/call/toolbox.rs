@@ -10,7 +10,7 @@ use wasmtime_wasi::FsPerms;
 
 use super::ended::Ended;
 use crate::fs::{AttemptWorkspace, quota::Quota};
-use crate::store::determinism::Determinism;
+use crate::store::{determinism::Determinism, spending::UsedUpLimit};
 
 /// The tools that a guest may call.
 pub trait Toolbox: fmt::Debug + Send + Sync {
@@ -38,6 +38,8 @@ pub struct ListedTool {
 pub struct Inside {
     /// Time until the caller's deadline.
     pub rest: Micros,
+    /// The limit of usage that the caller has used up.
+    pub(crate) used_up: Option<UsedUpLimit>,
     pub(crate) determinism: Option<Determinism>,
     pub(crate) quota: Option<Quota>,
     pub(crate) workspace: Option<Lent>,

@@ -63,6 +63,7 @@ impl tools::Host for Sandbox {
         let lent = self.lend_workspace()?;
         let inside = Inside {
             rest: self.host.guard.remaining().into(),
+            used_up: self.host.outbound.counts().used_up.clone(),
             determinism: self.host.guard.determinism.as_mut().map(Determinism::of_tool),
             quota: self.quota.clone(),
             workspace: lent.clone(),
@@ -199,9 +200,7 @@ impl Host {
         usage.bytes_out += ended.usage.bytes_out;
         usage.host_calls += ended.usage.host_calls;
         usage.http_requests += ended.usage.http_requests;
-        for metric in ended.reported {
-            self.add_usage(metric);
-        }
+        self.add_usage(ended.reported.into_iter().chain(ended.reported_by_tools), true);
         match ended.ending {
             Ending::Reply(reply) => Ok(reply.output.get().to_owned()),
             Ending::Error(error) => Err(of_error(error, written)),

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::connect::{Connector, Lookup, system_lookup};
 use super::failure::{Failure, MAX_HEAD, MAX_HEADERS};
 use super::{policy::NetPolicy, retry_after::RetryAfter, retry_after::is_busy};
+use crate::store::spending::UsedUpLimit;
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
@@ -87,7 +88,7 @@ pub(crate) struct Counts {
     /// Not redacted yet: a guest can put a secret into a host's name.
     pub(crate) denied: Denials,
     /// Key of the first limit of usage that is used up, and the reason for refused requests.
-    pub(crate) used_up: Option<(&'static str, String)>,
+    pub(crate) used_up: Option<UsedUpLimit>,
     /// Requests that were refused because a limit is used up.
     pub(super) refused: u32,
     /// The wait that the last response requested.

@@ -32,8 +32,8 @@ use crate::{
 
 /// The longest registered method has 17 characters.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
-/// Requests that are refused because a limit is used up, before the guest is ended. A guest with several requests in flight or a
-/// loop of retries may need some to notice.
+/// Requests that are refused because a limit is used up, before the guest is ended. Requests in flight and retries of an honest
+/// guest fit.
 const MAX_REFUSED: u32 = 20;
 /// Bytes of a webhook's response that are read for its reason, and the time for them.
 const MAX_REASON: usize = 4 << 10;
@@ -239,7 +239,7 @@ impl Outbound {
         });
         counts.refused += 1;
         if counts.refused > MAX_REFUSED {
-            let message = format!("{reason}, and {MAX_REFUSED} further requests were refused");
+            let message = format!("{reason}; ended after {MAX_REFUSED} refused requests");
             self.guard.end(UsedUp { key, message });
         }
         Err(Failure::UsedUp(reason))

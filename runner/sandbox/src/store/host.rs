@@ -119,7 +119,7 @@ impl Host {
 
     /// Creates the host of a call with `bytes_in` bytes of input.
     pub(crate) fn for_call(call: &Call<'_>, guard: Guard, bytes_in: usize) -> Self {
-        Self {
+        let host = Self {
             artifacts: Artifacts::new(&call.access.scratch, call.limits),
             outbound: Outbound::open(
                 call.limits,
@@ -135,7 +135,11 @@ impl Host {
             files: call.files.to_vec(),
             bytes_in: bytes_in as u64,
             ..Self::new(call.limits, guard)
-        }
+        };
+        // Requests of a tool are requests of its caller's attempt.
+        let used_up = call.inside.as_ref().and_then(|inside| inside.used_up.clone());
+        host.outbound.counts().used_up = used_up;
+        host
     }
 
     /// Prepares for `teardown`, which is not a call of a test.
@@ -192,11 +196,18 @@ impl Host {
         self.log.push(record);
     }
 
-    /// Adds a metric that the guest or its tool reports, and notes the limit that it uses up.
-    pub(crate) fn add_usage(&mut self, metric: Metric<'static>) {
-        if !self.spending.add(metric) && !self.has_refused_usage {
+    /// Adds metrics that the guest reports, or its tool, and notes the limit that they use up.
+    pub(crate) fn add_usage(
+        &mut self,
+        metrics: impl IntoIterator<Item = Metric<'static>>,
+        by_tool: bool,
+    ) {
+        let Spending { own, of_tools, .. } = &mut self.spending;
+        let sums = if by_tool { of_tools } else { own };
+        let refused = metrics.into_iter().filter(|metric| !sums.add(metric.clone())).count();
+        if refused > 0 && !self.has_refused_usage {
             self.has_refused_usage = true;
-            self.warn("a reported metric was ignored: it is no number of at least 0, or there are too many".to_owned());
+            self.warn("ignored reported metrics: a value is negative or not finite, a name or unit has over 128 bytes, or there are over 100 names".to_owned());
         }
         if let Some(limit) = self.spending.used_up() {
             self.outbound.counts().used_up.get_or_insert(limit);
@@ -293,9 +304,7 @@ impl control::Host for Host {
 
     fn report_usage(&mut self, metrics: Vec<types::Metric>) -> Option<String> {
         self.calls += 1;
-        for metric in metrics {
-            self.add_usage(metric.into());
-        }
+        self.add_usage(metrics.into_iter().map(Metric::from), false);
         self.outbound.used_up().map(str::to_owned)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use runner_model::provider::{COST, cost_of};
+use runner_model::provider::{COST, cost_of, without_noise};
 use runner_model::row::{Metric, MetricSums};
 use runner_model::{Limits, units::grouped};
 
@@ -14,23 +14,24 @@ const MAX_NAMES: usize = 100;
 /// Bytes of a name or unit.
 const MAX_TEXT: usize = 128;
 
-/// The metrics that a guest has reported, and those of its tools.
+/// The metrics that a guest has reported, and those of its tools. Only its own have prices, and replace those of its reply.
 #[derive(Default)]
 pub(crate) struct Spending {
-    /// The sum of each metric, by its first report. Not redacted.
-    pub(crate) sums: Vec<Metric<'static>>,
+    /// Not redacted.
+    pub(crate) own: Sums,
+    /// As `own`, with the cost of each tool.
+    pub(crate) of_tools: Sums,
     /// As the keys of `Limits`.
     total_tokens: Option<u64>,
     cost_usd: Option<f64>,
     prices: Arc<BTreeMap<String, f64>>,
 }
 
-impl Spending {
-    pub(crate) fn new(limits: &Limits, prices: Arc<BTreeMap<String, f64>>) -> Self {
-        let cost_usd = limits.cost_usd.map(|dollars| dollars.0);
-        Self { sums: Vec::new(), total_tokens: limits.total_tokens, cost_usd, prices }
-    }
+/// The sum of each metric, in the order of their first reports.
+#[derive(Debug, Default)]
+pub(crate) struct Sums(pub(crate) Vec<Metric<'static>>);
 
+impl Sums {
     /// Adds a metric. Returns whether it counts: a report cannot free what earlier ones have used.
     pub(crate) fn add(&mut self, metric: Metric<'static>) -> bool {
         let is_number = metric.value.is_finite() && metric.value >= 0.0;
@@ -39,35 +40,42 @@ impl Spending {
         if !is_number || is_long {
             return false;
         }
-        let is_full = self.sums.len() == MAX_NAMES;
-        match self.sums.iter_mut().find(|sum| sum.name == metric.name) {
+        // Other names cannot keep those out that limits count.
+        let is_counted = *metric.name == *COST || *metric.name == *"total_tokens";
+        let is_full = self.0.len() >= MAX_NAMES && !is_counted;
+        match self.0.iter_mut().find(|sum| sum.name == metric.name) {
             // JSON has no infinite numbers.
-            Some(sum) => sum.value = (sum.value + metric.value).min(f64::MAX),
+            Some(sum) => sum.value = without_noise(sum.value + metric.value).min(f64::MAX),
             None if is_full => return false,
-            None => self.sums.push(metric),
+            None => self.0.push(metric),
         }
         true
     }
+}
+
+impl Spending {
+    pub(crate) fn new(limits: &Limits, prices: Arc<BTreeMap<String, f64>>) -> Self {
+        let cost_usd = limits.cost_usd.map(|dollars| dollars.0);
+        Self { total_tokens: limits.total_tokens, cost_usd, prices, ..Self::default() }
+    }
 
     /// Returns the key of the first limit that is used up, and the reason for refused requests.
-    pub(crate) fn used_up(&self) -> Option<(&'static str, String)> {
-        let sums = MetricSums::of(&self.sums);
+    pub(crate) fn used_up(&self) -> Option<UsedUpLimit> {
+        let cost = cost_of(&self.prices, &self.own.0);
+        let own = MetricSums::of(self.own.0.iter().chain(&cost));
+        let sums = own.plus(MetricSums::of(&self.of_tools.0));
         let tokens = self.total_tokens.filter(|most| sums.tokens >= Some(*most as f64));
         if let Some(most) = tokens {
             let most = grouped(most);
-            return Some((
-                "total_tokens",
-                format!("the attempt has used the {most} tokens of `limits.total_tokens`"),
-            ));
+            return Some(("total_tokens", format!("`limits.total_tokens` is used up: {most}")));
         }
-        let most = self.cost_usd?;
-        let cost =
-            sums.cost_usd.or_else(|| cost_of(&self.prices, &self.sums).map(|cost| cost.value));
-        (cost >= Some(most)).then(|| {
-            (COST, format!("the attempt has spent the {most} dollars of `limits.cost_usd`"))
-        })
+        let most = self.cost_usd.filter(|most| sums.cost_usd >= Some(*most))?;
+        Some((COST, format!("`limits.cost_usd` is used up: {most} dollars")))
     }
 }
+
+/// The key of a limit, and the reason for refused requests.
+pub(crate) type UsedUpLimit = (&'static str, String);
 
 impl From<types::Metric> for Metric<'static> {
     fn from(metric: types::Metric) -> Self {
@@ -83,7 +91,7 @@ mod tests {
     use runner_model::row::Metric;
     use runner_model::{Dollars, Limits};
 
-    use super::{MAX_NAMES, Spending};
+    use super::{MAX_NAMES, Spending, Sums};
 
     fn metric(name: &str, value: f64) -> Metric<'static> {
         Metric { name: name.to_owned().into(), value, unit: None }
@@ -91,18 +99,19 @@ mod tests {
 
     #[test]
     fn reports_add_up_within_bounds() {
-        let mut spending = Spending::default();
-        for value in [2.0, 3.0, f64::NAN, f64::INFINITY, -4.0] {
-            assert_eq!(spending.add(metric("total_tokens", value)), value == 2.0 || value == 3.0);
+        let mut sums = Sums::default();
+        for value in [0.1, 0.2, f64::NAN, f64::INFINITY, -4.0] {
+            assert_eq!(sums.add(metric("a", value)), value == 0.1 || value == 0.2);
         }
-        assert!(!spending.add(metric(&"a".repeat(129), 1.0)));
+        assert!(!sums.add(metric(&"a".repeat(129), 1.0)));
         for number in 1..MAX_NAMES {
-            assert!(spending.add(metric(&number.to_string(), 1.0)));
+            assert!(sums.add(metric(&number.to_string(), 1.0)));
         }
-        assert!(!spending.add(metric("more", 1.0)));
-        assert!(spending.add(metric("1", f64::MAX)) && spending.add(metric("1", f64::MAX)));
-        let values: Vec<_> = spending.sums.iter().take(2).map(|sum| sum.value).collect();
-        assert_eq!(values, [5.0, f64::MAX]);
+        assert!(!sums.add(metric("more", 1.0)));
+        assert!(sums.add(metric("total_tokens", 1.0)));
+        assert!(sums.add(metric("1", f64::MAX)) && sums.add(metric("1", f64::MAX)));
+        let values: Vec<_> = sums.0.iter().take(2).map(|sum| sum.value).collect();
+        assert_eq!(values, [0.3, f64::MAX]);
     }
 
     #[test]
@@ -112,16 +121,20 @@ mod tests {
         let prices = Arc::new([("in_tokens".to_owned(), 1000.0)].into());
         let used_up = |metrics: &[(&str, f64)]| {
             let mut spending = Spending::new(&limits, Arc::clone(&prices));
-            metrics.iter().for_each(|(name, value)| assert!(spending.add(metric(name, *value))));
+            metrics
+                .iter()
+                .for_each(|(name, value)| assert!(spending.own.add(metric(name, *value))));
+            assert!(spending.of_tools.add(metric("total_tokens", 100.0)));
+            assert!(spending.of_tools.add(metric("cost_usd", 0.1)));
             spending.used_up().map(|(key, _)| key)
         };
         assert_eq!(used_up(&[]), None);
-        assert_eq!(used_up(&[("total_tokens", 999.0), ("cost_usd", 0.49)]), None);
-        assert_eq!(used_up(&[("total_tokens", 1000.0)]), Some("total_tokens"));
+        assert_eq!(used_up(&[("total_tokens", 899.0), ("cost_usd", 0.39)]), None);
+        assert_eq!(used_up(&[("total_tokens", 900.0)]), Some("total_tokens"));
         // Without a total, all names that end with `tokens` count.
-        assert_eq!(used_up(&[("out_tokens", 600.0), ("x_tokens", 400.0)]), Some("total_tokens"));
-        assert_eq!(used_up(&[("in_tokens", 499.0)]), None);
-        assert_eq!(used_up(&[("in_tokens", 500.0)]), Some("cost_usd"));
+        assert_eq!(used_up(&[("out_tokens", 600.0), ("x_tokens", 300.0)]), Some("total_tokens"));
+        assert_eq!(used_up(&[("in_tokens", 399.0)]), None);
+        assert_eq!(used_up(&[("in_tokens", 400.0)]), Some("cost_usd"));
         // A reported cost has precedence over prices.
         assert_eq!(used_up(&[("in_tokens", 500.0), ("cost_usd", 0.1)]), None);
     }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use runner_model::Time;
-use runner_model::json::read_part;
 use runner_model::row::Raw;
-use runner_model::transcript::{self as model, AgentEnd, BY_GUEST, BY_RUNNER, StepExtra};
+use runner_model::transcript::{self as model, AgentEnd, BY_GUEST, BY_RUNNER};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 
@@ -123,7 +122,7 @@ impl Host {
             return None;
         }
         let extra = step.remove("extra");
-        let ended = read_part::<StepExtra<'_>>(extra.as_deref()).and_then(|extra| extra.ended());
+        let ended = extra.as_deref().and_then(AgentEnd::of_extra);
         let extra = extra.map(|extra| serde_json::from_str(extra.get()));
         let mut extra = extra.transpose().ok()?.unwrap_or_else(|| json!({}));
         // A guest cannot report a step as the runner's.

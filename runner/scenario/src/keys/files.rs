@@ -1,7 +1,7 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, Read as _};
 use std::{borrow::Cow, collections::BTreeSet, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
@@ -328,12 +328,15 @@ fn identity(folder: &Path) -> io::Result<(u64, u64)> {
 
 /// Returns the digest and the length of a file. Fails if it has more than `most` bytes.
 pub(crate) fn hash_file(path: &Path, most: u64) -> io::Result<(Digest, u64)> {
+    let too_large = || io::Error::other(format!("it has more than {}", show_size(most)));
     let file = open_regular(path)?;
     // A sparse file may have a length that takes days to read.
     if file.metadata()?.len() > most {
-        return Err(io::Error::other(format!("it has more than {}", show_size(most))));
+        return Err(too_large());
     }
-    hash(file, io::sink())
+    // Others grow while they are read, or have no length, as in some file systems.
+    let (digest, bytes) = hash(file.take(most.saturating_add(1)), io::sink())?;
+    if bytes > most { Err(too_large()) } else { Ok((digest, bytes)) }
 }
 
 #[cfg(test)]

@@ -445,17 +445,17 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
     [score, duration, memory].into_iter().flatten()
 }
 
-/// Returns a check for each expected metric. Of metrics with the same name the last one counts.
+/// Returns a check for each expected metric. Metrics with the same name add up, as in budgets.
 pub(super) fn check_metrics(
     expect: &Expect,
     metrics: &[Metric<'_>],
 ) -> impl Iterator<Item = Check<'static>> {
     expect.metrics.iter().map(|(name, expected)| {
-        let Some(metric) = metrics.iter().rfind(|metric| *metric.name == **name) else {
+        let values = metrics.iter().filter(|metric| *metric.name == **name);
+        let Some(value) = values.map(|metric| metric.value).reduce(|sum, more| sum + more) else {
             let message = format!("`{name}`: the attempt has no such metric");
             return failed(CheckKind::Metrics, message, &json!({ name: expected }), None);
         };
-        let value = metric.value;
         let least = expected.min.filter(|min| value < *min).map(|min| ("least", min));
         let wrong = least.or(expected.max.filter(|max| value > *max).map(|max| ("most", max)));
         let Some((bound, number)) = wrong else { return passed(CheckKind::Metrics) };

@@ -89,7 +89,7 @@ fn check_end(expected: Option<&[AgentEnd]>, ended: Option<AgentEnd>) -> Option<C
         (None, None | Some(AgentEnd::Done)) => return None,
         (Some(expected), Some(ended)) if expected.contains(&ended) => return Some(passed(kind)),
         (_, Some(ended)) => format!("got `{ended}`"),
-        (Some(_), None) => "but its last step has no `extra.ended`".to_owned(),
+        (Some(_), None) => "but it has not reported how it ended".to_owned(),
     };
     let expected = expected.unwrap_or(&[AgentEnd::Done]);
     let words: Vec<_> = expected.iter().map(|end| format!("`{end}`")).collect();

@@ -41,6 +41,7 @@ fn ended(ending: Ending) -> Ended {
         dropped_steps: 0,
         agent_end: None,
         reported: Vec::new(),
+        reported_by_tools: Vec::new(),
         calls: None,
         service_failed: None,
     }
@@ -94,6 +95,7 @@ fn a_reply_becomes_one_compact_row() {
     );
     let full = Ended {
         denied: vec![Denied { what: "open a socket".into(), grant: None }],
+        reported: vec![Metric { name: "length".into(), value: 3.0, unit: None }],
         ..ended(Ending::Reply(Box::new(Reply {
             verdict: Some(Verdict::Fail),
             score: Some(0.25),
@@ -102,7 +104,6 @@ fn a_reply_becomes_one_compact_row() {
                 score: Some(Raw::of(&0.5).unwrap()),
                 ..Check::own("own", Verdict::Pass)
             }],
-            metrics: vec![Metric { name: "length".into(), value: 3.0, unit: None }],
             ..Reply::new(Raw::from_string("3".into()).unwrap())
         })))
     };

@@ -671,7 +671,7 @@ fn end_of_an_agent_is_judged_by_its_word() {
         (
             transcript(json!(["done", "turns"])),
             None,
-            "expected the agent to end as `done` or `turns`, but its last step has no `extra.ended`",
+            "expected the agent to end as `done` or `turns`, but it has not reported how it ended",
         ),
     ] {
         let (outcome, messages) = judged_end(&expected, ended);

@@ -42,6 +42,7 @@ fn ended(ending: Ending) -> Ended {
         dropped_steps: 0,
         agent_end: None,
         reported: Vec::new(),
+        reported_by_tools: Vec::new(),
         calls: None,
         service_failed: None,
     }

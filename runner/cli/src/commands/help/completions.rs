@@ -191,7 +191,11 @@ fn values_of(
         ("WHICH", _) => plain(["failed", "errors", "all"].map(str::to_owned).to_vec()),
         (_, "limit") => {
             let limits = Limits::TABLE.iter().map(|limit| (limit.key, limit.about));
-            let limits = limits.chain([("time", "Time of an attempt.")]);
+            let limits = limits.chain([
+                ("time", "Time of an attempt."),
+                ("total_tokens", "Tokens that an attempt reports."),
+                ("cost_usd", "Cost of the metrics that an attempt reports."),
+            ]);
             limits.map(|(key, about)| (format!("{key}="), about.to_owned())).collect()
         }
         _ => Vec::new(),
