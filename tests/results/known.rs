@@ -252,7 +252,7 @@ fn entry_of_one_provider_makes_the_other_no_worse() {
     let compared = ["compare", "latest", "latest", "--providers", "one", "two"];
     let regressed = ["--fail-on", "regressed", "--json"];
     let document: Value = runner.run(&[&compared[..], &regressed].concat()).expect(0).document();
-    assert_eq!(document["changes"][0]["class"], "still_failing", "{document}");
+    assert_eq!(document["changes"][0]["class"], "still-failing", "{document}");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn limits_of_usage_end_an_attempt() {
     assert!(rows[1]["output"][1].as_str().unwrap().contains("`limits.total_tokens`"));
     let ends = [&rows[2], &rows[4]].map(|row| (&row["error"]["class"], &row["error"]["code"]));
     assert_eq!(json!(ends), json!([["limit", "total_tokens"], ["limit", "http_requests"]]));
-    assert!(rows[4]["error"]["message"].as_str().unwrap().contains("20 further"));
+    assert!(rows[4]["error"]["message"].as_str().unwrap().contains("20 refused"));
     assert_eq!(metrics(&rows[2])["total_tokens"], 1000.0);
     assert_eq!(rows[3]["outcome"], "passed");
     assert_eq!(rows[5]["output"][0], json!(["total_tokens"]));

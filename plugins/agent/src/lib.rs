@@ -225,7 +225,7 @@ impl Session {
 
     fn reply(self, ended: Ended) -> Result<Reply> {
         let reply = match ended {
-            // The last answer has calls, so its text is no output.
+            // The last answer has calls, and its text may be empty.
             Ended::Limit if self.conversation.used_up().is_some() => Reply::new(self.text)?,
             Ended::Done | Ended::Limit | Ended::Refused => self.reader.reply(&self.text)?,
             // The text does not answer. An error would have no tokens, which count in budgets and comparisons.

@@ -420,7 +420,7 @@ fn agent_ends_when_a_limit_is_used_up() {
     assert_eq!(reply.unwrap().output().unwrap(), "");
     assert_eq!((calls.requests.len(), calls.tools.len()), (1, 0));
     assert_eq!(calls.steps.last().unwrap()["extra"]["ended"], "limit");
-    // Its text is no output, so it is not read as JSON.
+    // Its text is not read as JSON.
     let json_config = json!({"model": "m", "api_key_secret": "", "output": "json"});
     let (reply, _) = used_up().run_recorded::<Agent>(json!("hi"), json_config);
     assert_eq!(reply.unwrap().checks(), []);

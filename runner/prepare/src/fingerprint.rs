@@ -177,7 +177,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         "plugin": prepared.digest.to_string(),
         "config": config,
         "call": call,
-        "limits": deciding_limits(limits, workspace.is_some(), !grants.tools.is_empty()),
+        "limits": deciding_limits(limits, prices, workspace.is_some(), !grants.tools.is_empty()),
         "seed": seed,
     });
     if !files.is_empty() {
@@ -196,10 +196,6 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         // Its files are in the fingerprints of tests.
         recipe["workspace"] =
             json!([workspace.access, workspace.hidden.keys().collect::<Vec<_>>()]);
-    }
-    if limits.cost_usd.is_some() {
-        // They decide when the limit is used up.
-        recipe["prices"] = json!(prices);
     }
     if let Some(tool) = tool {
         recipe["tool"] = json!(tool);
@@ -222,7 +218,12 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     recipe
 }
 
-fn deciding_limits(limits: &Limits, has_workspace: bool, has_tools: bool) -> Value {
+fn deciding_limits(
+    limits: &Limits,
+    prices: &BTreeMap<String, f64>,
+    has_workspace: bool,
+    has_tools: bool,
+) -> Value {
     // Fingerprints from before these limits stay valid.
     let is_unused = |key| match key {
         "stack" => limits.stack == MIN_STACK,
@@ -242,7 +243,8 @@ fn deciding_limits(limits: &Limits, has_workspace: bool, has_tools: bool) -> Val
         table.insert("total_tokens".to_owned(), tokens.into());
     }
     if let Some(cost) = limits.cost_usd {
-        table.insert(COST.to_owned(), cost.0.into());
+        // By the prices, the limit is used up earlier or later.
+        table.insert(COST.to_owned(), json!([cost.0, prices]));
     }
     Value::Object(table)
 }
