@@ -479,7 +479,7 @@ test.describe('', () => {
       merged: [{ shard: '5/64', run: 'part-5', sessions: 51 }],
       metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, journal: true, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
       providers: [{
-        development: true, tool: true, limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
+        development: true, tool: true, limits: { time: 1234, total_tokens: 87654, cost_usd: 0.875 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
         grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }], tools: ['shell-tool'] },
       }],
       sessions: [{

@@ -4,7 +4,7 @@
 import { get, runPath } from '../base/api.js';
 import { report } from '../base/report.js';
 import { copyable, el, facts } from '../base/ui.js';
-import { actor, count, digest, done, duration, number, percent, plural, prose, shell, size, time } from '../base/words.js';
+import { actor, count, digest, done, duration, money, number, percent, plural, prose, shell, size, time } from '../base/words.js';
 import { known } from './failures.js';
 
 /** @param {Record<string, any>} table @param {(value: number, name: string) => string} [words] */
@@ -14,7 +14,7 @@ const entries = (table, words = number) => Object.entries(table).map(([name, val
 });
 
 /** A limit of guests. The others are bytes. @param {number} value @param {string} name */
-const limit = (value, name) => (name === 'time' ? duration(value) : /files|requests|records|elements/.test(name) ? count(value) : size(value));
+const limit = (value, name) => (name === 'time' ? duration(value) : name === 'cost_usd' ? money(value) : /files|requests|records|elements|tokens|calls/.test(name) ? count(value) : size(value));
 /** Reports of a run: form and name. */
 const FORMS = [['html', 'HTML'], ['markdown', 'Markdown'], ['junit', 'JUnit'], ['csv', 'CSV'], ['trace', 'Trace']];
 
