@@ -1106,6 +1106,75 @@ fn agents_that_cheat_fail_each_time() {
     assert_eq!(shown["run"]["counts"]["passed"], 0, "{}", shown["run"]["counts"]);
 }
 
+/// Code that fools tests which import it into their own process.
+const CHEATS: &[(&str, &str)] = &[
+    ("exits", "import os; os._exit(0)"),
+    ("sys-exit", "import sys; sys.exit(0)"),
+    (
+        "patches",
+        "import unittest\nunittest.TestCase.run = lambda *_: None\nslug = lambda *_, **__: None\nSEPARATOR = '-'",
+    ),
+    ("atexit", "import atexit, sys; atexit.register(print, '\\nOK'); sys.exit()"),
+    ("skips", "import unittest; raise unittest.SkipTest('later')"),
+    (
+        "equals-all",
+        "class All(str):\n    __eq__ = lambda *_: True\n    __hash__ = None\nSEPARATOR = All('-')\nslug = lambda *_, **__: All('x')",
+    ),
+    ("forges", "import os\nprint(('function', None), flush=True)\nos._exit(0)"),
+    ("deep", "import os\nprint('[' * 100000, flush=True)\nos._exit(0)"),
+    (
+        "reads",
+        "import glob, os\nfound = glob.glob('/**/test*.py', recursive=True) + glob.glob('/hidden/**')\n\
+         assert not found, found\nopen('/hidden/slug/test_app.py', 'w').write('')",
+    ),
+];
+
+/// Follows the comment of the scenario, and adds agents that cheat. Only the honest one passes, and no cheat is an error.
+#[test]
+fn hidden_tests_in_python_are_out_of_reach() {
+    let plugin = Plugin::new(&PYTHON_AGENT);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let copy = format!("cp -r {}/. .", root.join("scenarios/unittest").display());
+    succeed(&copy, &plugin.shell(&copy));
+    let scenario = fs::read_to_string(plugin.path("scenario.toml")).unwrap();
+    let mut added = String::new();
+    for (name, code) in CHEATS {
+        let folder = plugin.path(name);
+        fs::create_dir_all(folder.join("src")).unwrap();
+        fs::copy(plugin.path("solution/README.md"), folder.join("README.md")).unwrap();
+        fs::write(folder.join("src/app.py"), code).unwrap();
+        for planted in ["unittest.py", "json.py", "pathlib.py"] {
+            fs::write(folder.join("src").join(planted), CHEATS[2].1).unwrap();
+        }
+        added += &format!(
+            "[providers.{name}]\nplugin = \"bundled:echo\"\nworkspace = {{ from = \"{name}\" }}\n"
+        );
+    }
+    // The limits are for a usual machine.
+    let scenario = scenario.replace("\"20s\"", "\"5m\"").replace("\"2m\"", "\"30m\"");
+    fs::write(plugin.path("scenario.toml"), [&scenario, "\n", &added].concat()).unwrap();
+    let commands: Vec<_> = scenario.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    assert_eq!(commands.len(), 6, "{commands:?}");
+    symlink(tools().join(PYTHON_WASM), plugin.path("python.wasm")).unwrap();
+    for command in commands {
+        if command.contains("pip install") {
+            symlink(tools().join("python"), plugin.path("judge/.venv")).unwrap();
+        } else if command.starts_with("runner exec") {
+            let ran = plugin.shell(command);
+            assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        } else if !command.contains("python-wasi") {
+            succeed(command, &plugin.shell(command));
+        }
+    }
+    let rows = plugin.rows();
+    let finals: Vec<_> = rows.iter().filter(|row| row["final"] == true).collect();
+    assert_eq!(finals.len(), CHEATS.len() + 1);
+    for row in finals {
+        let expected = if row["provider"] == "agent" { "passed" } else { "failed" };
+        assert_eq!(row["outcome"], expected, "{row:#}");
+    }
+}
+
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
 #[test]
 fn tour_builds_plugins_and_passes() {

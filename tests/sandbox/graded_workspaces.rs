@@ -310,6 +310,22 @@ fn hidden_files_replace_planted_ones() {
     runner.run(&["verify"]).expect(0);
 }
 
+#[test]
+fn graders_that_judged_code_can_end_are_named() {
+    let json = format!("{HIDDEN}\noutput = \"json\"");
+    let folder = "workspace = \"read\"\ngrants.fs = [{ path = \"hidden\", mount = \"/hidden\" }]";
+    for (keys, is_named) in
+        [(HIDDEN, true), (folder, true), (&json, false), ("workspace = \"read\"", false)]
+    {
+        let acts = json!([["read", "a"]]);
+        let runner = graded("", &[("look", keys, look())], &[("a", acts)]);
+        hidden(&runner);
+        let printed = runner.run(&["validate", "scenario.toml"]).expect(0).stderr;
+        let warning = "warning: grader `look` judges by its exit code alone";
+        assert_eq!(printed.contains(warning), is_named, "{keys}: {printed}");
+    }
+}
+
 /// Returns the newest start, attempt and outcome of each trial.
 fn attempts(run: &Run) -> BTreeMap<String, (Value, Value)> {
     let rows = run.rows();

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use runner_model::provider::{Arguments, PreparedProvider, Provider, Stdin};
+use runner_model::provider::{Arguments, OutputForm, PreparedProvider, Provider, Stdin};
 use runner_model::template::{Template, lookup};
 use serde_json::Value;
 
@@ -96,6 +96,7 @@ pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String
             && !templates(provider).iter().any(|placed| placed.template.keys_of(root).count() > 0)
     };
     let mut warnings: Vec<_> = blind_grader(provider, is_plain).into_iter().collect();
+    warnings.extend(fooled_grader(provider, is_plain));
     if has_input && provider.is_tested() && lacks("input") {
         warnings.push(format!(
             "provider `{name}` never gets the `input` of its tests: pass it, such as by `stdin = \"{{{{input}}}}\"`"
@@ -129,6 +130,20 @@ fn blind_grader(provider: &Provider, is_plain: bool) -> Option<String> {
         return None;
     };
     Some(format!("grader `{}` judges every output alike: {fault}", provider.name))
+}
+
+/// Returns a warning if a program with an agent's workspace and files of its own, which are its tests, judges by its exit code:
+/// code of the agent that it runs can exit with 0 before a test has run.
+fn fooled_grader(provider: &Provider, is_plain: bool) -> Option<String> {
+    let workspace = provider.grading.as_ref()?.workspace.as_ref()?;
+    let has_files = !workspace.hidden.is_empty() || !provider.grants.fs.is_empty();
+    let is_fooled = is_plain && provider.output != OutputForm::Json && has_files;
+    is_fooled.then(|| {
+        format!(
+            "grader `{}` judges by its exit code alone: code from the workspace that it runs itself can end it with 0; docs/agents.md has judges that run it as a tool",
+            provider.name
+        )
+    })
 }
 
 fn is_output(root: &str) -> bool {
