@@ -4,7 +4,7 @@
 //! anything else is an error, and never a pass.
 
 use runner_model::provider::{Arguments, Grading};
-use runner_model::row::{Grade, Raw, RowError};
+use runner_model::row::{Check, CheckKind, Grade, Raw, RowError};
 use runner_model::template::{Template, TemplatePiece, fill};
 use runner_model::workspace::WorkspaceResult;
 use runner_model::{
@@ -137,9 +137,13 @@ pub fn grade(
     row: Row<'static>,
     said: &Said<'_>,
 ) -> Grade<'static> {
+    let form = AnswerForm::of(grader);
     let answered = match row.error {
         Some(error) => Err(error),
-        None => answer(AnswerForm::of(grader), &row, said),
+        None => answer(form, &row, said).map_err(|error| match end_of_agent(&row.checks) {
+            Some(end) => RowError { message: format!("{end}; {}", error.message).into(), ..error },
+            None => error,
+        }),
     };
     let (answer, verdict) = match answered {
         Ok(mut answer) => {
@@ -170,6 +174,7 @@ pub fn grade(
         score: answer.score,
         min_score: bounds.min,
         weight: grader.settings.grading.as_ref().map_or(1.0, |grading| grading.weight),
+        printed: form == AnswerForm::ExitCode && answer.explanation.is_some(),
         explanation: answer.explanation.map(|text| cut(MAX_TEXT, &text).into()),
         error,
         log: log_of(said).map(Into::into),
@@ -290,8 +295,17 @@ fn answer(
     };
     if is_refused {
         answer.verdict = Some(Verdict::Fail);
+        let end = end_of_agent(&row.checks).map(str::to_owned);
+        let reasons: Vec<_> = end.into_iter().chain(answer.explanation.take()).collect();
+        answer.explanation = (!reasons.is_empty()).then(|| reasons.join("\n"));
     }
     Ok(answer)
+}
+
+/// Returns the reason why a grader that is an agent has failed by its end, whatever its answer says.
+fn end_of_agent<'a>(checks: &'a [Check<'_>]) -> Option<&'a str> {
+    let mut failed = checks.iter().filter(|check| check.verdict == Verdict::Fail);
+    failed.find(|check| check.kind == Some(CheckKind::TranscriptEnded))?.message.as_deref()
 }
 
 /// The keys of an answer. None may be there twice, and no other: `{"passed": false, "score": 0.9}` must not pass by its score.

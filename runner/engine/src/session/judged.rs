@@ -109,6 +109,7 @@ impl InFlightTask {
             min_score: None,
             weight: 1.0,
             explanation: None,
+            printed: false,
             error: Some(error),
             log: None,
             duration_ms: took.as_micros() as f64 / 1e3,

@@ -78,6 +78,9 @@ pub struct Grade<'a> {
     /// The grader's reason for its verdict or score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Text<'a>>,
+    /// Whether the explanation is the output of a plain command, whose last lines may be totals.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub printed: bool,
     /// Reason why there is no verdict. A timeout has no class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RowError<'a>>,

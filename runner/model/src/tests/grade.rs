@@ -23,6 +23,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         min_score: None,
         weight: 1.0,
         explanation: None,
+        printed: false,
         error,
         log: None,
         duration_ms: 1.5,

@@ -597,7 +597,7 @@ fn failing_grades_give_the_reason() {
         (
             "failed",
             r#""verdict":"fail","own_verdict":"pass","score":0.4,"min_score":0.7,"explanation":"\nwhy\n no\u0007\n""#,
-            r"grader g\u{1b}: score 0.4 < 0.7: no\u{7}",
+            r"grader g\u{1b}: score 0.4 < 0.7: why",
         ),
         (
             "failed",
@@ -611,6 +611,12 @@ fn failing_grades_give_the_reason() {
         ),
         ("failed", r#""verdict":"fail","score":0.4"#, r"grader g\u{1b}: verdict fail 0.4"),
         ("failed", r#""verdict":"fail","explanation":"no""#, r"grader g\u{1b}: verdict fail: no"),
+        // As models write it.
+        (
+            "failed",
+            r#""verdict":"fail","explanation":"The date is wrong.\nIt is not as expected.\nScore: 2/5""#,
+            r"grader g\u{1b}: verdict fail: The date is wrong.",
+        ),
         (
             "error",
             r#""error":{"class":"trap","code":"unreachable","message":"the guest trapped","stderr":"error: boom"}"#,
@@ -638,7 +644,7 @@ fn failing_grades_give_the_reason() {
 fn logs_of_tests_are_grouped_by_the_line_that_explains() {
     let log_of = |text: &str, (from, to): (&str, &str)| {
         let text = serde_json::to_string(&text.replace(from, to)).unwrap();
-        graded("failed", &[&format!(r#""verdict":"fail","explanation":{text}"#)])
+        graded("failed", &[&format!(r#""verdict":"fail","printed":true,"explanation":{text}"#)])
     };
     for (log, rest, line) in [
         (include_str!("logs/unittest.txt"), "FF", "AssertionError: Lists differ: ['2'] != [2, 4]"),
@@ -648,6 +654,12 @@ fn logs_of_tests_are_grouped_by_the_line_that_explains() {
             "FAILED test_plain.py::test_text - AssertionError: assert ['2'] == [2, 4]",
         ),
         ("1..2\nok 1\nnot ok 2 sums\n\n", "1..2", "not ok 2 sums"),
+        (
+            "[INFO] Running AppTest\n[ERROR]   AppTest.adds:9 expected:<3> but was:<2>\n\
+             [ERROR] Tests run: 2, Failures: 1, Errors: 0, Skipped: 0\n[INFO] BUILD FAILURE",
+            "[INFO] Running AppTest",
+            "[ERROR]   AppTest.adds:9 expected:<3> but was:<2>",
+        ),
     ] {
         let json = log_of(log, ("", ""));
         let shown = format!(r"grader g\u{{1b}}: verdict fail: {line}");

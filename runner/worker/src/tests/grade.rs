@@ -5,7 +5,7 @@ use std::time::Duration;
 use runner_model::log::Said;
 use runner_model::outcome::Verdict;
 use runner_model::provider::{Arguments, OutputForm, Protocol};
-use runner_model::row::{Check, Raw};
+use runner_model::row::{Check, CheckKind, Raw};
 use runner_model::template::Template;
 use runner_model::{Outcome, Row, Time, TrialId};
 use runner_sandbox::CommandCall;
@@ -70,6 +70,22 @@ fn objects_and_fenced_texts_are_answers() {
         let expected = answered(verdict, score, explanation);
         assert_eq!(read(AnswerForm::Object, &row(output)), Ok(expected), "{output}");
     }
+}
+
+#[test]
+fn end_of_an_agent_explains_its_failed_grade() {
+    let end = "expected the agent to end as `done`, got `turns`";
+    let ended = |output: &str| {
+        let check = Check {
+            message: Some(end.into()),
+            ..Check::new(CheckKind::TranscriptEnded, Verdict::Fail)
+        };
+        Row { outcome: Outcome::Failed, checks: vec![check], ..row(output) }
+    };
+    let fail = |explanation: &str| answered(Some(Verdict::Fail), None, Some(explanation));
+    let read = |output: &str| read(AnswerForm::Object, &ended(output)).unwrap();
+    assert_eq!(read(r#"{"verdict":"pass"}"#), fail(end));
+    assert_eq!(read(r#"{"verdict":"pass","reason":"good"}"#), fail(&format!("{end}\ngood")));
 }
 
 #[test]
