@@ -149,6 +149,13 @@ fn trial_without_its_transcript_is_not_judged_again() {
     runner.scenario(&scenario.replace("max_calls = 10", "max_calls = 9"));
     let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
     snapshot(&ran);
+    // The end of the agent is in the row.
+    let transcript = format!("transcript]\nmax_calls = {TURNS}");
+    let ended = "transcript]\nended = [\"done\", \"turns\"]";
+    runner.scenario(&scenario.replace(&transcript, ended));
+    let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("cannot be read"), "{}", ran.stdout);
+    runner.scenario(&scenario.replace("max_calls = 10", "max_calls = 9"));
     runner.run(&["resume", "--accept-changes"]).expect(1).says(&["transcript.max_calls"]);
 }
 

@@ -293,6 +293,14 @@ pub struct ExpectedTranscript {
     pub ended: Option<Vec<AgentEnd>>,
 }
 
+impl ExpectedTranscript {
+    /// Returns whether the steps of the transcript decide. The end of the agent is in the row.
+    pub fn needs_steps(&self) -> bool {
+        let Self { calls, never, max_calls, call, ended: _ } = self;
+        !(calls.is_empty() && never.is_empty() && max_calls.is_none() && call.is_empty())
+    }
+}
+
 /// A call of a tool that must be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

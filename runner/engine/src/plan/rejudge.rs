@@ -102,7 +102,9 @@ impl StoredRow {
             && (test.expect()?.workspace.is_some() || test.has_workspace_grader(providers)?)
         {
             Some("the changes in its workspace were not kept")
-        } else if test.expect()?.transcript.is_some() && is_lost(row.transcript_artifact()) {
+        } else if test.expect()?.transcript.is_some_and(|expected| expected.needs_steps())
+            && is_lost(row.transcript_artifact())
+        {
             Some("its `transcript.json` cannot be read")
         } else {
             None

@@ -6,6 +6,7 @@ use std::io;
 use runner_model::{
     Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId, digest,
     protocol::TimeoutRule, provider::PreparedProvider, provider::Provider,
+    test::ExpectedTranscript,
 };
 use runner_prepare::{Fingerprints, TestParts};
 use runner_scenario::Suite;
@@ -69,8 +70,7 @@ pub(crate) struct Expect {
     pub(crate) metrics: Option<IgnoredAny>,
     /// Present if the verdict needs what the attempt has left in its workspace.
     pub(crate) workspace: Option<IgnoredAny>,
-    /// Present if the verdict needs the attempt's transcript.
-    pub(crate) transcript: Option<IgnoredAny>,
+    pub(crate) transcript: Option<ExpectedTranscript>,
 }
 
 impl<'a> TestLine<'a> {

@@ -246,7 +246,7 @@ pub(super) fn left_of(
             let mut line = Vec::new();
             plan.suite.line(plan.suite.trial(assignment.trial).test, &mut line)?;
             let expect = TestLine::read(&line)?.expect()?;
-            (expect.workspace.is_some(), expect.transcript.is_some())
+            (expect.workspace.is_some(), expect.transcript.is_some_and(|one| one.needs_steps()))
         }
     };
     let left = [list, contents].into_iter().flatten().filter(|_| needs_workspace);
