@@ -134,6 +134,29 @@ fn grades_have_a_cost_too() {
 }
 
 #[test]
+fn limits_without_their_metrics_are_named() {
+    let test = "[[tests]]\nid = \"a\"\ninput = { do = \"INPUT\", reports = [5], metrics = { out_tokens = 1 } }\n";
+    let provider = "[providers.hostile]\nplugin = \"hostile.wasm\"\nlimits = { LIMITS }\n";
+    let had_no_effect = |limit: &str| format!("so its `limits.{limit}` had no effect");
+    let both = "total_tokens = 100, cost_usd = 1";
+    for (limits, input, missing) in [
+        ("http_requests = 5", "echo", &[][..]),
+        (both, "echo", &["total_tokens", "cost_usd"]),
+        (both, "usage", &["cost_usd"]),
+        (both, "meter", &["cost_usd"]),
+        ("total_tokens = 100", "usage", &[]),
+    ] {
+        let runner = Runner::new(&["hostile"]);
+        let scenario = [provider.replace("LIMITS", limits), test.replace("INPUT", input)];
+        runner.scenario(&scenario.concat());
+        let printed = runner.exec(&[]).expect(0).stderr;
+        let count = printed.matches("no attempt of `hostile` has reported").count();
+        assert_eq!(count, missing.len(), "{limits}, {input}: {printed}");
+        assert!(missing.iter().all(|limit| printed.contains(&had_no_effect(limit))), "{printed}");
+    }
+}
+
+#[test]
 fn attempts_without_cost_are_counted() {
     let runner = Runner::hostile(&priced(
         1_000_000,

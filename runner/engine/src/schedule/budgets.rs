@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runner_model::provider::{COST, Provider};
-use runner_model::{BudgetName, Budgets, Outcome, RowRef, row::Metric};
+use runner_model::{BudgetName, Budgets, Limits, Outcome, RowRef, row::Metric};
 use runner_scenario::similar;
 
 /// Metrics of a provider above which only those of budgets and prices are counted. Guests choose the names.
 const MAX_NAMES: usize = 64;
+/// The limit of all metrics whose names end with `tokens`.
+const TOKENS: &str = "total_tokens";
 
 /// The budgets of a run and their use.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spending {
     accounts: Vec<Account>,
-    /// A meter for each provider. Empty without budgets and prices.
+    /// A meter for each provider. Empty without budgets, prices and limits of metrics.
     meters: Vec<Meter>,
 }
 
@@ -25,6 +27,8 @@ struct Meter {
     metrics: BTreeMap<String, u64>,
     /// Metrics with a price.
     priced: BTreeSet<String>,
+    /// The limits of each attempt that need metrics.
+    limited: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +85,8 @@ impl Spending {
 
     /// Starts to count which outputs have the metrics that budgets and prices need.
     pub fn meter(&mut self, providers: &[Provider]) {
-        if self.is_empty() && providers.iter().all(|provider| provider.prices.is_empty()) {
+        let needs_none = |one: &Provider| one.prices.is_empty() && limited(one).next().is_none();
+        if self.is_empty() && providers.iter().all(needs_none) {
             return;
         }
         let meters = providers.iter().map(|provider| {
@@ -93,6 +98,7 @@ impl Spending {
                 outputs: 0,
                 metrics: names.map(|name| (name, 0)).collect(),
                 priced,
+                limited: limited(provider).collect(),
             }
         });
         self.meters = meters.collect();
@@ -149,6 +155,7 @@ impl Spending {
     /// only some of its answers.
     pub fn notices(&self) -> Vec<String> {
         let mut notices: Vec<_> = self.accounts.iter().filter_map(|one| self.missed(one)).collect();
+        notices.extend(self.meters.iter().flat_map(Meter::without_limits));
         let priced = self.meters.iter().filter(|meter| !meter.priced.is_empty());
         notices.extend(priced.clone().filter_map(Meter::without_cost));
         let names: BTreeSet<_> = priced.clone().flat_map(|meter| &meter.priced).collect();
@@ -202,6 +209,13 @@ impl Spending {
     }
 }
 
+/// Returns the limits of a provider's attempts that need metrics.
+fn limited(provider: &Provider) -> impl Iterator<Item = &'static str> {
+    let Limits { total_tokens, cost_usd, .. } = provider.limits;
+    let limits = [(TOKENS, total_tokens.is_some()), (COST, cost_usd.is_some())];
+    limits.into_iter().filter_map(|(name, is_limited)| is_limited.then_some(name))
+}
+
 /// Returns whether an attempt had an output whose metrics count. A skipped attempt had nothing to measure.
 pub fn has_output(row: &RowRef<'_>) -> bool {
     row.output.is_some() && row.error.is_none() && row.outcome != Outcome::Skipped
@@ -215,6 +229,21 @@ impl Meter {
     fn reported(&self) -> impl Iterator<Item = &str> + Clone {
         let reported = self.metrics.iter().filter(|(_, count)| **count > 0);
         reported.map(|(name, _)| name.as_str())
+    }
+
+    /// Describes the limits of a provider that none of its attempts has measured.
+    fn without_limits(&self) -> impl Iterator<Item = String> {
+        let is_of =
+            |limit: &str, name: &str| name == limit || limit == TOKENS && name.ends_with("tokens");
+        let missing = self.limited.iter().filter(move |limit| {
+            self.outputs > 0 && !self.reported().any(|name| is_of(limit, name))
+        });
+        missing.map(|name| {
+            format!(
+                "no attempt of `{}` has reported `{name}`, so its `limits.{name}` had no effect",
+                self.provider
+            )
+        })
     }
 
     /// Describes the outputs of a provider with prices that have no cost.
