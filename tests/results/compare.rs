@@ -198,6 +198,24 @@ fn significant_change_fails_and_chance_does_not() {
     assert_eq!([&measures[0]["name"], &measures[0]["worse"]], [&json!("pass rate"), &json!(true)]);
 }
 
+/// As in the sums of `show` and `history`: usage was paid, whatever the end.
+#[test]
+fn metrics_of_errors_are_in_the_means() {
+    let runner = Runner::new(&["hostile"]);
+    for (tokens, then) in [(100, ""), (300, "trap")] {
+        runner.scenario(&format!(
+            "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\n\
+             input = {{ do = \"usage\", reports = [{tokens}], then = \"{then}\" }}\n"
+        ));
+        runner.exec(&[]);
+    }
+    let found = document(&runner, &[]);
+    let measures = found["measures"].as_array().unwrap_or_else(|| panic!("{found}"));
+    let tokens = measures.iter().find(|measure| measure["name"] == "total_tokens").unwrap();
+    let means = [&tokens["base"]["value"], &tokens["new"]["value"]];
+    assert_eq!(json!(means), json!([100.0, 300.0]));
+}
+
 #[test]
 fn metrics_of_plugin_hide_no_failure() {
     let server = Server::start(|_| {

@@ -126,8 +126,8 @@ const AGENT_END: Word<AgentEnd> =
     Word(|| AgentEnd::ALL.iter().map(|end| end.as_str()).collect(), AgentEnd::parse);
 const METRICS: Named<TableForm<ExpectedMetric>> = Named {
     form: TableForm("a metric of `metrics` of `expect`", |table| {
-        let bound = Number(f64::MIN, f64::MAX);
-        let (min, max) = (table.optional("min", &bound), table.optional("max", &bound));
+        let min = table.optional("min", &Number(f64::MIN, f64::MAX));
+        let max = table.optional("max", &Number(min.unwrap_or(f64::MIN), f64::MAX));
         Some(ExpectedMetric { min, max })
     }),
     words: "a table of metrics by name, such as `{ total_tokens = { max = 50_000 } }`",
