@@ -1424,6 +1424,9 @@ impl<'a> Plugin<'a> {
             assert_eq!(row["outcome"], "passed", "{row}");
         }
         assert_eq!(row(&rows, "sum")["output"], "3020 m");
+        let metrics = row(&rows, "sum")["metrics"].as_array().unwrap();
+        let turns = metrics.iter().find(|metric| metric["name"] == "turns").unwrap();
+        assert_eq!(turns["value"].as_f64(), Some(3.0));
         let steps = ["user ", "agent convert", "agent convert", "agent "];
         assert_eq!(self.steps("sum"), steps);
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import tools, transcript
+from wit_world.imports import control, tools, transcript
 from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
 
 # With the schemas, the runner finds a typo in a scenario before anything runs.
@@ -53,6 +53,8 @@ def solve(task, max_turns) -> Reply:
     results = []
     for _ in range(max_turns):
         tool, value = decide(task, results)
+        # Of a model, report the tokens of each answer. They count even if the attempt fails, and `limits` bound them.
+        used_up = control.report_usage([Metric(name="turns", value=1, unit=None)])
         if tool is None:
             add_step("agent", value)
             return Reply(
@@ -64,6 +66,8 @@ def solve(task, max_turns) -> Reply:
                 metrics=[Metric(name="calls", value=len(results), unit=None)],
                 extra=None,
             )
+        if used_up is not None:
+            raise Err(error(ErrorKind.OTHER, "limit", f"`limits.{used_up}` is used up"))
         # The runner writes the call into the transcript.
         results.append(call(tool, value))
     raise Err(error(ErrorKind.OTHER, "max-turns", f"no answer after {max_turns} actions"))

@@ -14,12 +14,13 @@ from wit_world.imports.tools import ToolError, ToolErrorKind
 from wit_world.imports.types import Test
 
 
-def run(task, tool, max_turns=3):
+def run(task, tool, max_turns=3, used_up=None):
     test = Test(
         trial_id="a@it#1", test_id="a", provider="it", repeat=1, attempt=1, seed=0,
         input=json.dumps({"task": task}), config=json.dumps({"max_turns": max_turns}), tags=[], extra=None,
     )
-    with mock.patch("provider.tools.call", tool), mock.patch("provider.transcript.append") as append:
+    usage = mock.patch("provider.control.report_usage", return_value=used_up)
+    with usage, mock.patch("provider.tools.call", tool), mock.patch("provider.transcript.append") as append:
         output = json.loads(Provider().run(test).output)
     return output, [json.loads(call.args[0]) for call in append.call_args_list]
 
@@ -47,6 +48,11 @@ class ProviderTest(unittest.TestCase):
         with self.assertRaises(Err) as raised:
             run("1 m + 1 m", convert, max_turns=2)
         self.assertEqual(raised.exception.value.code, "max-turns")
+
+    def test_a_limit_that_is_used_up_is_an_error(self):
+        with self.assertRaises(Err) as raised:
+            run("1 m + 1 m", convert, used_up="total_tokens")
+        self.assertEqual(raised.exception.value.code, "limit")
 
 
 if __name__ == "__main__":
