@@ -11,7 +11,7 @@ use std::{
 
 use runner_model::{
     Digest,
-    cache::{Trailer, entry_name},
+    cache::{CodeForm, Trailer},
 };
 use runner_sandbox::Engines;
 use wasmtime::{
@@ -62,7 +62,8 @@ pub fn run(cache: &Path, plugin: &Digest, threads: u32, calls: u64) -> Done<Dura
 /// Loads an entry of the runner's cache, so that both run the same machine code.
 #[expect(unsafe_code, reason = "the entry was written by the runner of this benchmark")]
 fn load(cache: &Path, plugin: &Digest, threads: u32) -> Done<PluginPre<WasiP1Ctx>> {
-    let entry = fs::read(cache.join(entry_name(plugin, &Engines::compile_key())))?;
+    let entry =
+        fs::read(cache.join(CodeForm::Optimized.entry_name(plugin, &Engines::compile_key())))?;
     let (code, trailer) = Trailer::split(&entry).ok_or("a damaged entry")?;
     let engine = engine(threads, trailer.initial_memory)?;
     // SAFETY: the runner of this benchmark has compiled it into a cache that nothing else uses.

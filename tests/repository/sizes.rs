@@ -40,7 +40,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("runner/engine/src/schedule/schedule.rs", 512),
     ("runner/engine/src/session/in_flight.rs", 539),
     ("runner/engine/src/workers/pool.rs", 579),
-    ("runner/fleet/src/joined.rs", 520),
+    ("runner/fleet/src/joined.rs", 519),
     ("runner/fleet/src/source.rs", 512),
     ("runner/model/src/row/line.rs", 597),
     ("runner/record/src/disk/beneath.rs", 533),

@@ -8,10 +8,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::continuing::{Model, asked};
+use crate::support::guests;
 use crate::support::random::{Random, times};
-use crate::support::run::sealed;
+use crate::support::run::{Run, sealed};
 use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
+use crate::support::wait::wait_until;
 use crate::support::web;
 
 /// Turns of the agent. Each has two requests: one of the agent, and one of its tool.
@@ -109,6 +111,97 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
     let rows: Vec<_> = rows.lines().map(sealed).collect();
     run.write("index.jsonl", rows.join("\n") + "\n");
     is_equal();
+}
+
+/// An agent with a tool that writes numbers to a file until its time is over. Each request of the agent has the number.
+fn late(run: &str, server: &Server) -> Runner {
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    runner.link(&guests::command(), "command.wasm");
+    let call = |args: &[&str]| json!({ "call": "program", "input": { "args": args } });
+    let get = |path: &str| json!({ "get": server.url(path), "x-key": "@/work/n" });
+    let steps = json!([
+        call(&["say", "fast"]),
+        get("/0"),
+        call(&["count", "/work/n"]),
+        get("/1"),
+        call(&["count-asleep", "/work/m"]),
+        { "read": "/work/n" },
+    ]);
+    runner.scenario(&format!(
+        "[run]\nclock = 2020-01-01T00:00:00Z\n{run}\n\
+         [tools.program]\nplugin = \"command.wasm\"\ndescription = \"x\"\nargs = \"{{{{input.args}}}}\"\n\
+         limits.time = \"700ms\"\n\
+         [providers.agent]\nplugin = \"contract-0-1-1-everything.wasm\"\nworkspace = {{}}\n\
+         grants = {{ net = [\"{}\"], tools = [\"program\"] }}\n\
+         [[tests]]\nid = \"a\"\ninput = {}\n",
+        server.origin(),
+        web::toml(&steps)
+    ));
+    runner
+}
+
+/// Returns the numbers of calls whose end at their time is in the journal.
+fn ends(run: &Run) -> Vec<Value> {
+    let text = run.text("calls.jsonl");
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ends = entries.map(|line| line["entry"]["ended"]["call"].clone());
+    ends.filter(|call| !call.is_null()).collect()
+}
+
+#[test]
+fn late_tool_ends_at_the_same_place_in_each_session() {
+    let server = Model::start(|request| Response::ok(request.path.clone()));
+    let runner = late("journal = true", &server);
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(1);
+    let run = runner.only_run();
+    let calls = run.dir.join("calls.jsonl");
+    wait_until("the tool is about to write, or writes", || {
+        fs::read_to_string(&calls).is_ok_and(|text| text.contains("exchange"))
+    });
+    let workers = running.workers();
+    running.kill();
+    workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    assert_eq!(ends(&run), Vec::<Value>::new());
+
+    server.hold_from(2);
+    let running = runner.started(&["resume"]);
+    let at_tool = "the agent waits after its tool";
+    wait_until(at_tool, || server.requests().iter().any(|request| request.path == "/1"));
+    // It is on disk before the agent has seen it.
+    assert_eq!(ends(&run), [2]);
+    running.workers().into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    server.open();
+    running.finish().expect(0);
+    let row = run.row("a");
+    let output = &row["output"];
+    assert_eq!((&output[2]["error"], &output[4]["error"]), (&json!("timeout"), &json!("timeout")));
+    assert_eq!((&row["calls"]["count"], ends(&run)), (&json!(2), vec![json!(2), json!(3)]));
+    let number = output[5].as_str().unwrap();
+    assert!(number > "00000000", "{output:#}");
+    for request in server.requests().iter().filter(|request| request.path == "/1") {
+        assert_eq!(request.header("x-key"), Some(number));
+    }
+
+    runner.run(&["exec", "scenario.toml", "--replay", run.id()]).expect(0);
+    let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
+    assert_eq!(ends(&replay), [2, 3]);
+    let compared = runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);
+    compared.says(&["✓ 1 attempt is equal"]);
+    let repeated = ["plugin", "run", "--from", run.id(), "--trial", "a", "--replay"];
+    runner.run(&repeated).expect(0);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn late_tool_is_data_for_a_deterministic_caller() {
+    let server = Server::start(|request| Response::ok(request.path.clone()));
+    let runner = late("deterministic = true", &server);
+    runner.exec(&[]).expect(0);
+    let output = &runner.only_run().row("a")["output"];
+    let errors = [0, 2, 4].map(|call| output[call]["error"].as_str().unwrap_or("none"));
+    assert_eq!(errors, ["none", "timeout", "timeout"], "{output:#}");
+    assert_eq!((&output[0]["ok"]["stdout"], &output[3]), (&json!("fast"), &json!("/1")));
 }
 
 /// The journal of an agent has the requests of its tools, and each call of a tool may make `http_requests`.

@@ -22,7 +22,9 @@ use crate::key::{AcceptedKeys, DocumentKind};
 use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
 use crate::remote_worker::decode;
 use crate::seal::KeyExchange;
-use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
+use crate::store::{
+    Missing, ProcessFolders, ProcessShape, RunPlugin, Shared, WorkerStore, fetch_blob,
+};
 use crate::wire::{
     Control, ExitDocument, JoinAnswer, JoinDocument, OUR_VERSION, OfferDocument, Role, VERSION,
     join_subject, link_of, shown,
@@ -231,8 +233,7 @@ struct JoinedProcess {
     link: Option<Box<dyn WorkerLink>>,
     folders: Option<ProcessFolders>,
     compile_key: String,
-    /// Most bytes of each plugin.
-    plugins: BTreeMap<Digest, u64>,
+    plugins: BTreeMap<Digest, RunPlugin>,
     is_ready: bool,
     /// Requests to the coordinator without an answer.
     requested: HashSet<Content>,
@@ -347,10 +348,7 @@ impl JoinedProcess {
             Ok(set_up) => set_up,
             Err(why) => return self.decline(&why),
         };
-        for prepared in &prepare.providers {
-            let most = self.plugins.entry(prepared.digest).or_default();
-            *most = prepared.provider.limits.file.max(*most);
-        }
+        self.plugins = RunPlugin::all(&prepare.providers);
         self.folders = Some(folders);
         let link = match start_worker(self.sink()) {
             Ok(link) => link,
@@ -436,11 +434,12 @@ impl JoinedProcess {
             Content::Plugin(digest) => {
                 let key = self.compile_key.clone();
                 let folder = folders.private();
-                let most = self.plugins.get(&digest).copied().unwrap_or(0);
+                let plugin = self.plugins.get(&digest).cloned().unwrap_or_default();
                 let is_cancelled = Arc::clone(&self.is_cancelled);
                 self.fetches.spawn(async move {
                     let JoinedSession { store, broker, .. } = &*session;
-                    (content, store.compile(broker, digest, key, most, folder, is_cancelled).await)
+                    let compile = store.compile(broker, digest, key, plugin, folder, is_cancelled);
+                    (content, compile.await)
                 });
             }
             Content::Blob(digest) => {

@@ -1,13 +1,14 @@
 //! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine. Checks the setup of processes for runs
 //! from other machines, and fetches their content.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, atomic::AtomicBool};
 use std::{env, os::unix::fs::DirBuilderExt as _, time::Instant};
 
-use runner_model::cache::{entry_name, is_compile_key};
+use runner_model::cache::{CodeForm, is_compile_key};
+use runner_model::provider::{PreparedProvider, code_forms};
 use runner_model::{Digest, Grants, prepare::Prepare, units::show_size, visible::shown_path};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{PrepareError, Secrets, compiler, machine};
@@ -230,22 +231,23 @@ impl WorkerStore {
         all
     }
 
-    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it. Does nothing if another process has compiled the
+    /// Fetches a plugin into `folder` and compiles it. Does nothing if another process has compiled the
     /// plugin while this call waited.
     pub(crate) async fn compile(
         &self,
         broker: &Broker,
         digest: Digest,
         key: String,
-        most: u64,
+        RunPlugin { most, forms }: RunPlugin,
         folder: PathBuf,
         cancelled: Arc<AtomicBool>,
     ) -> Result<(), Missing> {
         let requested = Instant::now();
         // One compiler at a time: it has several threads, and processes need the same plugins.
         let mut compiled = self.compiled.lock().await;
-        let name = entry_name(&digest, &key);
-        if !is_compile_key(&key) || compiled.get(&name).is_some_and(|at| *at >= requested) {
+        let names: Vec<_> = forms.iter().map(|form| form.entry_name(&digest, &key)).collect();
+        let is_new = |name: &String| compiled.get(name).is_some_and(|at| *at >= requested);
+        if !is_compile_key(&key) || names.iter().all(is_new) {
             return Ok(());
         }
         let path = folder.join(format!("plugin-{digest}"));
@@ -254,7 +256,7 @@ impl WorkerStore {
         let _ = fs::remove_file(&path);
         let plugin = opened?;
         let cache = self.cache.clone();
-        let make = move || compiler::compile(&cache, &digest, plugin, &key, false, &cancelled);
+        let make = move || compiler::compile(&cache, &digest, plugin, &key, &forms, &cancelled);
         let made = spawn_blocking(make).await.map_err(|error| unusable(&error))?;
         made.map_err(|error| match error {
             PrepareError::Refused(why) | PrepareError::Interrupted(why) => {
@@ -262,8 +264,29 @@ impl WorkerStore {
             }
             error => unusable(&error),
         })?;
-        compiled.insert(name, Instant::now());
+        compiled.extend(names.into_iter().map(|name| (name, Instant::now())));
         Ok(())
+    }
+}
+
+/// What the providers of a run need of a plugin.
+#[derive(Clone, Default)]
+pub(crate) struct RunPlugin {
+    /// Most bytes.
+    pub(crate) most: u64,
+    pub(crate) forms: Vec<CodeForm>,
+}
+
+impl RunPlugin {
+    /// Returns the plugins of a run by their digests.
+    pub(crate) fn all(providers: &[PreparedProvider]) -> BTreeMap<Digest, Self> {
+        let mut plugins = BTreeMap::<_, Self>::new();
+        for PreparedProvider { provider, digest, .. } in providers {
+            let plugin = plugins.entry(*digest).or_default();
+            plugin.most = provider.limits.file.max(plugin.most);
+            plugin.forms = code_forms(providers, digest, false);
+        }
+        plugins
     }
 }
 

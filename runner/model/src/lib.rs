@@ -11,6 +11,7 @@ compile_error!(
 );
 
 pub mod cache;
+mod code_form;
 mod digest;
 pub mod exit;
 pub mod grants;

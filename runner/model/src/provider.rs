@@ -1,6 +1,7 @@
 //! [`Provider`]: a plugin with its settings, for the scenario, the manifest and the worker.
 
-use std::{collections::BTreeMap, slice};
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, Time,
+    code_form::CodeForm,
     enum_text::{default_weight, is_default_weight, text_enum},
     grants::FsMode,
     row::Metric,
@@ -346,6 +348,25 @@ impl PreparedProvider {
     pub fn is_plain(&self) -> bool {
         self.kind == PluginKind::Command && self.provider.protocol == Protocol::Plain
     }
+
+    /// Returns the form of the plugin's code. With `quick`, code without optimization may take its place.
+    pub fn code_form(&self, quick: bool) -> CodeForm {
+        let Provider { tool, deterministic, limits, .. } = &self.provider;
+        if tool.is_some() && deterministic.is_some() && limits.time.is_some() {
+            CodeForm::Metered
+        } else if quick {
+            CodeForm::Quick
+        } else {
+            CodeForm::Optimized
+        }
+    }
+}
+
+/// Returns the forms of a plugin's code that providers need.
+pub fn code_forms(providers: &[PreparedProvider], plugin: &Digest, quick: bool) -> Vec<CodeForm> {
+    let with_plugin = providers.iter().filter(|prepared| prepared.digest == *plugin);
+    let forms: BTreeSet<_> = with_plugin.map(|prepared| prepared.code_form(quick)).collect();
+    forms.into_iter().collect()
 }
 
 /// A granted folder, resolved before any guest runs. A worker mounts it only if device and inode are the same, because a

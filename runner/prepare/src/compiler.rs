@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs::File, io, os::unix::process::ExitStatusExt as _, process::Stdio};
 
-use runner_model::cache::{entry_name, inspection_name, quick_name};
+use runner_model::cache::{CodeForm, inspection_name};
 use runner_model::{Digest, provider::PluginKind, test_duration, units::show_duration};
 use runner_record::PluginCache;
 use rustix::process::{Resource, Signal, getrlimit};
@@ -87,9 +87,8 @@ pub fn at_once() -> usize {
     fitting.min(u64::from(machine::cores() / THREADS)).max(1) as usize
 }
 
-/// Compiles a plugin for workers with the compile key `key`, loads the result in another child as a test, and adds it to the
-/// cache. With `quick`, without optimization and under another name. Of a development form, only its loader is compiled, unless
-/// the cache has that.
+/// Compiles a plugin to `forms` for workers with the compile key `key`, loads each result in another child as a test, and adds it
+/// to the cache. Of a development form, only its loader is compiled, unless the cache has that.
 ///
 /// # Errors
 ///
@@ -100,30 +99,31 @@ pub fn compile(
     digest: &Digest,
     plugin: File,
     key: &str,
-    quick: bool,
+    forms: &[CodeForm],
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {
     if cancelled.load(Ordering::Acquire) {
         return Err(PrepareError::Refused("is not needed any more".to_owned()));
     }
-    let (mode, name): (_, fn(&Digest, &str) -> String) =
-        if quick { ("compile-quick", quick_name) } else { ("compile", entry_name) };
-    let (name, plugin) = match Loader::find(cache, digest, &plugin)? {
-        None => (name(digest, key), plugin),
-        Some(loader) => {
-            let name = name(&loader.digest, key);
-            // If the cache had the source already, the worker has requested the loader: its entry is missing or damaged.
-            if loader.is_new && cache.open_entry(&name).is_some() {
-                return Ok(());
+    let loader = Loader::find(cache, digest, &plugin)?;
+    for form in forms {
+        let (name, plugin) = match &loader {
+            None => (form.entry_name(digest, key), reopened(&plugin)?),
+            Some(loader) => {
+                let name = form.entry_name(&loader.digest, key);
+                // If the cache had the source already, the worker has requested the loader: its entry is missing or damaged.
+                if loader.is_new && cache.open_entry(&name).is_some() {
+                    continue;
+                }
+                (name, loader.copy(&plugin)?)
             }
-            (name, loader.copy(&plugin)?)
-        }
-    };
-    let entry = cache.draft()?;
-    run_child(mode, plugin, &entry, cancelled)?;
-    let nothing = memory_file()?;
-    run_child("load", reopened(&entry)?, &nothing, cancelled)?;
-    cache.keep(entry, &name)?;
+        };
+        let entry = cache.draft()?;
+        run_child(form.mode(), plugin, &entry, cancelled)?;
+        let nothing = memory_file()?;
+        run_child("load", reopened(&entry)?, &nothing, cancelled)?;
+        cache.keep(entry, &name)?;
+    }
     Ok(())
 }
 

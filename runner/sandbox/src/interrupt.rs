@@ -17,13 +17,13 @@ use runner_model::{Micros, RunClock, RunTime};
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
-use wasmtime::UpdateDeadline;
+use wasmtime::{AsContext, Trap, UpdateDeadline};
 use wasmtime_wasi::{HostMonotonicClock, I32Exit};
 
 use crate::{
     Activity,
     engine::config::STACKS,
-    store::{determinism::Determinism, limiter::MemoryBudget},
+    store::{determinism::Determinism, limiter::MemoryBudget, tool_time::ToolTime},
 };
 
 // States of an interrupt; 0 before any.
@@ -45,9 +45,9 @@ pub(crate) struct InterruptState {
     wake: Notify,
     /// Memory of all guests together.
     pub(crate) memory: MemoryBudget,
-    /// Engines whose epochs an interrupt increments. For each size of stacks: for small memories, for
+    /// Engines whose epochs an interrupt increments, without and with fuel. For each size of stacks: for small memories, for
     /// larger ones, and for sandboxes without slots.
-    pub(crate) engines: [[OnceLock<wasmtime::Engine>; 3]; STACKS],
+    pub(crate) engines: [[[OnceLock<wasmtime::Engine>; 3]; STACKS]; 2],
 }
 
 /// The bounds of one call.
@@ -63,6 +63,8 @@ pub(crate) struct Guard {
     used_up: Arc<OnceLock<UsedUp>>,
     /// `None` if the guest sees real time.
     pub(crate) determinism: Option<Determinism>,
+    /// Whether the guest's code counts fuel.
+    pub(crate) is_metered: bool,
 }
 
 /// Duration of a call.
@@ -201,7 +203,7 @@ impl InterruptState {
     }
 
     pub(crate) fn increment_epoch(&self) {
-        for engine in self.engines.iter().flatten().filter_map(OnceLock::get) {
+        for engine in self.engines.iter().flatten().flatten().filter_map(OnceLock::get) {
             engine.increment_epoch();
         }
     }
@@ -223,7 +225,34 @@ impl Guard {
         drop(clock);
         let deadline = started + timeout.min(YEAR);
         let used_up = Arc::default();
-        Self { interrupt, activity, started, suspended, deadline, used_up, determinism: None }
+        Self {
+            interrupt,
+            activity,
+            started,
+            suspended,
+            deadline,
+            used_up,
+            determinism: None,
+            is_metered: false,
+        }
+    }
+
+    /// Ends a tool after `time`, where later guests of the attempt find the place again.
+    pub(crate) fn limit_tool(&mut self, tool: &ToolTime, time: Micros) {
+        if let Some(determinism) = &mut self.determinism {
+            determinism.limit_tool(tool, self.started + time, time);
+        }
+    }
+
+    /// Returns the time of a tool of a deterministic caller.
+    pub(crate) fn tool_time(&self) -> Option<&ToolTime> {
+        self.determinism.as_ref()?.tool.as_deref()
+    }
+
+    /// Returns the rest of a tool's own time. `None` if only the caller's deadline ends it.
+    pub(crate) fn rest_of_tool(&self) -> Option<Duration> {
+        let end = self.tool_time()?.end()?;
+        Some((end - self.interrupt.run_time()).into())
     }
 
     /// Returns the time until the deadline.
@@ -283,9 +312,18 @@ impl Guard {
                 return Poll::Ready(Err(end.clone().into()));
             }
             match polled {
-                Ok(Poll::Ready(result)) => Poll::Ready(result),
-                // Most guests return without waiting, and then need no timer.
-                Ok(Poll::Pending) => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
+                Ok(Poll::Ready(result)) => {
+                    Poll::Ready(result.map_err(|error| self.end_without_fuel(error)))
+                }
+                Ok(Poll::Pending) => {
+                    if let Some(time) = self.tool_time()
+                        && time.check(self.interrupt.run_time())
+                    {
+                        self.interrupt.0.increment_epoch();
+                    }
+                    // Most guests return without waiting, and then need no timer.
+                    halted.as_mut().poll(context).map(|halt| Err(halt.into()))
+                }
                 Err(panic) => {
                     let text = panic
                         .downcast_ref::<String>()
@@ -297,6 +335,17 @@ impl Guard {
             }
         })
         .await
+    }
+
+    /// Returns the reason why a guest has ended that may have used up its fuel.
+    fn end_without_fuel(&self, error: wasmtime::Error) -> wasmtime::Error {
+        match self.tool_time() {
+            Some(time) if error.downcast_ref() == Some(&Trap::OutOfFuel) => {
+                time.end_without_fuel();
+                error.context(Halt::Timeout)
+            }
+            _ => error,
+        }
     }
 
     /// Checks a guest that has returned by itself: it must have done all that its journal has.
@@ -339,7 +388,7 @@ impl Guard {
     }
 
     /// Ends or resumes the guest of a store. Called whenever the epoch changes.
-    pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+    pub(crate) fn tick(&self, store: &impl AsContext) -> wasmtime::Result<UpdateDeadline> {
         if self.interrupt.is_now() {
             return Err(Halt::Stopped.into());
         }
@@ -347,7 +396,14 @@ impl Guard {
         if self.remaining().is_zero() {
             return Err(Halt::Timeout.into());
         }
+        if self.tool_time().is_some_and(|time| time.end_here(store)) {
+            return Err(Halt::Timeout.into());
+        }
         self.activity.set_ready(true);
+        if self.is_metered {
+            // It yields by its fuel. Here it would do so at a place that no later guest finds.
+            return Ok(UpdateDeadline::Continue(1));
+        }
         // With `Yield`, tokio would resume the task before those that wait.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }

@@ -127,7 +127,7 @@ mod fs {
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
-/// `exchanges` decides when a deterministic guest sees its response, and `journal` keeps it;
+/// `exchanges` decides when a deterministic guest sees its response, and `journal` keeps it as one of those that are `written`;
 /// `policy` knows the grants, and `connect` connects only to addresses that `policy` allows.
 mod net {
     mod address;
@@ -146,10 +146,11 @@ mod net {
     mod retry_after;
     pub(crate) mod wasi;
     mod wire;
+    mod written;
 
     pub(crate) use self::exchanges::{Exchanges, KeptExchanges, Next};
-    pub(crate) use self::journal::JournalEnd;
     pub use self::journal::{Journal, Keeper, Kept, RecordedCalls};
+    pub(crate) use self::journal::{JournalEnd, RecordedEnd};
     pub use self::network::Network;
     pub use self::{connect::load_certificates, request::post};
     pub(crate) use self::{network::Denials, request::Outbound};

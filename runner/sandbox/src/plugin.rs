@@ -26,6 +26,8 @@ pub struct Plugin {
     pub(crate) linked: Linked,
     /// Keeps the ticker thread alive.
     pub(crate) interrupt: Interrupt,
+    /// Whether its code counts fuel.
+    pub(crate) is_metered: bool,
 }
 
 pub(crate) enum Linked {
@@ -59,7 +61,8 @@ impl Plugin {
         protocol: Protocol,
         limits: &Limits,
     ) -> Result<Option<Description>, RowError<'static>> {
-        let guard = Guard::new(self.interrupt.clone(), DESCRIBE_TIME);
+        let mut guard = Guard::new(self.interrupt.clone(), DESCRIBE_TIME);
+        guard.is_metered = self.is_metered;
         match (&self.linked, protocol) {
             (Linked::Component(provider), _) => {
                 component::describe(provider, limits, guard).await.map(Some)
@@ -82,11 +85,22 @@ impl Plugin {
             return Ended::without_sandbox(Ending::Error(error));
         }
         let activity = call.activity.clone();
-        let mut guard = Guard::with_activity(self.interrupt.clone(), call.timeout, activity);
-        guard.determinism = match &call.inside {
+        let determinism = match &call.inside {
             Some(inside) => inside.determinism.clone(),
             None => determinism(&call),
         };
+        let tool = determinism.as_ref().and_then(|one| one.tool.clone());
+        let tool = tool.filter(|_| self.is_metered);
+        let own = call.limits.time.filter(|_| call.inside.is_some());
+        let timeout = match own {
+            Some(own) if tool.is_none() => own.min(call.timeout),
+            _ => call.timeout,
+        };
+        let mut guard = Guard::with_activity(self.interrupt.clone(), timeout, activity);
+        (guard.determinism, guard.is_metered) = (determinism, self.is_metered);
+        if let (Some(tool), Some(own)) = (tool, own) {
+            guard.limit_tool(&tool, own);
+        }
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
             Linked::Command(program) => command::run(program, call, guard).await,

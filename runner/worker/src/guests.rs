@@ -83,7 +83,7 @@ pub fn run(
         let mut providers = Vec::new();
         let mut described = Vec::new();
         for (index, prepared) in (0..).zip(&prepare.providers) {
-            let plugin = &plugins[&plugin_key(prepared)];
+            let plugin = &plugins[&plugin_key(&prepare, prepared)];
             let mut description = None;
             let provider = LoadedProvider::new(&prepare, prepared, plugin, &mut description).await;
             described.push(Described {

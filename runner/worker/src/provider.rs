@@ -10,8 +10,8 @@ use runner_model::provider::{
 };
 use runner_model::template::{MissingKey, Template, fill, find};
 use runner_model::{
-    Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::Hint, row::RowError,
-    row::panic, test::Test,
+    Digest, ErrorClass, Grants, TrialId, cache::CodeForm, protocol::FromWorker, row::Hint,
+    row::RowError, row::panic, test::Test,
 };
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, ListedTool, LoadError, Network, Plugin, SecretUse,
@@ -60,14 +60,14 @@ pub struct Filled {
 /// Reads the attachment that is standard input.
 pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Plugins by digest and the bytes of their guests' stacks.
-pub type Plugins = BTreeMap<(Digest, u64), LoadResult>;
+pub type Plugins = BTreeMap<PluginKey, LoadResult>;
+/// A digest, the form of the code, and the bytes of guests' stacks.
+type PluginKey = (Digest, CodeForm, u64);
 /// `None` if the cache has no entry that can be read.
 type LoadResult = Result<Option<Arc<Plugin>>, LoadError>;
 
-/// Returns the key of a provider's plugin in [`Plugins`].
-pub fn plugin_key(prepared: &PreparedProvider) -> (Digest, u64) {
-    (prepared.digest, prepared.provider.limits.stack)
+pub fn plugin_key(prepare: &Prepare, prepared: &PreparedProvider) -> PluginKey {
+    (prepared.digest, prepared.code_form(prepare.quick), prepared.provider.limits.stack)
 }
 
 /// Loads the plugins of all providers. Requests all that are missing in the cache before it waits for the first.
@@ -77,14 +77,14 @@ pub async fn load_plugins(
     state: &WorkerState,
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
-    let load = |(digest, stack): &(Digest, u64)| {
-        Ok(engines.load(cache, digest, prepare.quick, *stack)?.map(Arc::new))
+    let load = |(digest, form, stack): &PluginKey| {
+        Ok(engines.load(cache, digest, *form, *stack)?.map(Arc::new))
     };
-    let keys = prepare.providers.iter().map(plugin_key);
+    let keys = prepare.providers.iter().map(|prepared| plugin_key(prepare, prepared));
     let mut plugins: Plugins = keys.map(|key| (key, load(&key))).collect();
     let missing: Vec<_> =
         plugins.iter_mut().filter(|(_, plugin)| matches!(plugin, Ok(None))).collect();
-    let digests: BTreeSet<_> = missing.iter().map(|((digest, _), _)| *digest).collect();
+    let digests: BTreeSet<_> = missing.iter().map(|((digest, ..), _)| *digest).collect();
     for digest in &digests {
         state.send(&FromWorker::NeedPlugin(*digest))?;
     }

@@ -82,7 +82,7 @@ impl AttemptTools {
             activity: &Activity::default(),
             command: filled.command,
             limits,
-            timeout: limits.time.map_or(inside.rest, |time| time.min(inside.rest)),
+            timeout: inside.rest,
             deterministic: None,
             workspace: None,
             journal: None,

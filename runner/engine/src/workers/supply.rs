@@ -11,7 +11,7 @@ use std::sync::{
 use std::{env, fs, fs::File, io, slice, thread};
 
 use runner_model::prepare::{Described, Problem, Ready, RefusedPart, SecretValues};
-use runner_model::provider::{PreparedProvider, Provider};
+use runner_model::provider::{PreparedProvider, Provider, code_forms};
 use runner_model::visible::{quoted, shown_path, visible_line};
 use runner_model::{Digest, ErrorClass, HostFault, Micros, Reason, WorkerId, digest};
 use runner_prepare::mounts::{self, Protected};
@@ -254,12 +254,13 @@ impl Content {
             return Err("requested a plugin that is not part of the run");
         };
         let event = Some(Input::Compiling(shown_plugin(provider)));
-        let Supplies { plugins, cache, quick, .. } = &self.supplies;
-        let (plugins, cache, quick) = (plugins.clone(), cache.clone(), *quick);
+        let Supplies { plugins, cache, quick, providers, .. } = &self.supplies;
+        let (plugins, cache) = (plugins.clone(), cache.clone());
+        let forms = code_forms(providers, &content.digest, *quick);
         let is_cancelled = Arc::clone(&self.is_closing);
         let make = Box::new(move || {
             let plugin = plugins.file(&content.digest)?;
-            compiler::compile(&cache, &content.digest, plugin, &key, quick, &is_cancelled)
+            compiler::compile(&cache, &content.digest, plugin, &key, &forms, &is_cancelled)
         });
         self.supply(worker, ContentJob { content, event, make })
     }

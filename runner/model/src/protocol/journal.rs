@@ -14,8 +14,8 @@ pub const DIVERGED: &str = "diverged";
 pub const INTERRUPTED_CALL: &str = "interrupted-call";
 /// Greatest time in an entry, in its own unit: 31 years in nanoseconds.
 const MAX_TIME: u64 = 1_000_000_000_000_000_000;
-/// The version of lines of calls, their `v`.
-pub const CALLS_VERSION: u8 = 1;
+/// The version of lines of calls, their `v`. Those of version 1 have no ends of tools.
+pub const CALLS_VERSION: u8 = 2;
 
 /// An entry of the journal of an attempt, from its worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,15 @@ pub enum Entry<'a> {
     /// A request and its result.
     #[serde(borrow)]
     Exchange(Exchange<'a>),
+    /// The time of a tool was over, and its caller has seen that.
+    Ended {
+        /// Number of the call among those of tools in the attempt, from 1.
+        call: u32,
+        /// Fuel that the tool had used: about one unit for each instruction.
+        fuel: u64,
+        /// Time of the end, in nanoseconds since the start of the guests' clocks.
+        at_ns: u64,
+    },
     /// The entries before are void. Only the coordinator writes it, and no worker sends it.
     Void {
         /// The reason, as the end of a sentence.
@@ -142,8 +151,8 @@ pub struct FailedCall<'a> {
 /// A line of `calls.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallLine<'a> {
-    /// Always [`CALLS_VERSION`].
-    #[schemars(extend("const" = CALLS_VERSION))]
+    /// At most [`CALLS_VERSION`].
+    #[schemars(description = "The version.", extend("enum" = [1, CALLS_VERSION]))]
     pub v: u8,
     pub trial: TrialId,
     /// The attempt of the trial, from 1.
@@ -204,7 +213,12 @@ impl<'a> Entry<'a> {
             {
                 Err(BadReport("a call with an impossible time".into()))
             }
-            Self::Sent { number } | Self::Exchange(Exchange { number, .. }) if *number == 0 => {
+            Self::Ended { at_ns, .. } if *at_ns > MAX_TIME => {
+                Err(BadReport("a call with an impossible time".into()))
+            }
+            Self::Sent { number: 0 }
+            | Self::Exchange(Exchange { number: 0, .. })
+            | Self::Ended { call: 0, .. } => {
                 Err(BadReport("a call with an impossible `number`".into()))
             }
             _ => Ok(entry),

@@ -202,7 +202,7 @@ pub struct Actor {
 pub struct Calls {
     /// Number of exchanges.
     pub count: u32,
-    /// SHA-256 of the entries of the attempt's first start and of its exchanges, one after the other.
+    /// SHA-256 of the entries of the attempt's first start, its exchanges and the ends of its tools, one after the other.
     pub sha256: Digest,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs::File, io::Read as _, os::unix::fs::MetadataExt as _, time::Duration};
 
 use runner_files::DigestCache;
-use runner_model::{Digest, Time, cache::is_compile_key};
+use runner_model::{Digest, Time, cache::is_key_and_form};
 
 use crate::disk::permissions::{PRIVATE, check_trust};
 use crate::{RecordError, disk::beneath::Dir, disk::fault::now};
@@ -85,9 +85,8 @@ impl PluginCache {
             // The folder may contain other files of the user.
             let _ = Digest::parse(name.get(..64)?)?;
             let end = &name[64..];
-            let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
             let ends = [".json", ".files", ".source", ".loader", TABLE];
-            if !ends.contains(&end) && !key.is_some_and(is_compile_key) {
+            if !ends.contains(&end) && !end.strip_prefix('-').is_some_and(is_key_and_form) {
                 return None;
             }
             let found = self.0.read(&name).ok()?.metadata().ok()?;

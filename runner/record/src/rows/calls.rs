@@ -55,7 +55,9 @@ pub struct Journal {
     lines: Vec<(u64, usize)>,
     /// Numbers of the exchanges.
     numbers: HashSet<u32>,
-    /// Of the first start and the exchanges.
+    /// Number of the last call of a tool whose time was over. 0 without one.
+    last_ended: u32,
+    /// Of the first start, the exchanges and the ends of tools.
     hash: Sha256,
     /// The calls before each new start of an attempt with a row.
     earlier: Vec<Calls>,
@@ -103,6 +105,13 @@ impl Journal {
             }
             Entry::Sent { .. } => {}
             Entry::Void { reason } => self.void(&visible_line(reason)),
+            Entry::Ended { call, .. } => {
+                if *call <= self.last_ended {
+                    return Err("repeats a call");
+                }
+                self.last_ended = *call;
+                self.hash.update(bytes);
+            }
             Entry::Exchange(exchange) => {
                 if !self.numbers.insert(exchange.number) {
                     return Err("repeats a call");
@@ -178,11 +187,11 @@ impl Journal {
         self.problem.get_or_insert_with(|| problem.to_owned());
     }
 
-    /// Returns the calls as a row has them. `None` without exchanges.
+    /// Returns the calls as a row has them. `None` without exchanges and ends of tools.
     pub fn calls(&self) -> Option<Calls> {
         let sha256 = Digest(self.hash.clone().finalize().into());
         let count = self.numbers.len() as u32;
-        (count > 0).then_some(Calls { count, sha256 })
+        (count > 0 || self.last_ended > 0).then_some(Calls { count, sha256 })
     }
 }
 
@@ -343,7 +352,7 @@ fn parse(line: &[u8]) -> ReadCall<'_> {
         return Err("is damaged");
     }
     match serde_json::from_slice::<CallLine<'_>>(line) {
-        Ok(call) if call.v == CALLS_VERSION => Ok(call),
+        Ok(call) if (1..=CALLS_VERSION).contains(&call.v) => Ok(call),
         Ok(_) => Err("is of another version"),
         Err(_) => Err("is not a call"),
     }

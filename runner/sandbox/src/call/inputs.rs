@@ -36,7 +36,7 @@ pub struct Call<'a> {
     /// Required for commands. Components ignore it.
     pub command: Option<CommandCall>,
     pub limits: &'a Limits,
-    /// Longest time of the attempt, from the call of `Plugin::run`, without that of earlier guests.
+    /// Longest time of the attempt, from the call of `Plugin::run`, without that of earlier guests. Of a tool that of its caller.
     pub timeout: Micros,
     /// If set, the result is a function of the call: the guest's clocks start at this time.
     pub deterministic: Option<Time>,

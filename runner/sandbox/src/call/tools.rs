@@ -61,10 +61,12 @@ impl tools::Host for Sandbox {
             Err(error) => return Ok(Err(error)),
         };
         let lent = self.lend_workspace()?;
+        let determinism = self.host.guard.determinism.as_mut().map(Determinism::of_tool);
+        let time = determinism.as_ref().and_then(|one| one.tool.clone());
         let inside = Inside {
             rest: self.host.guard.remaining().into(),
             used_up: self.host.outbound.counts().used_up.clone(),
-            determinism: self.host.guard.determinism.as_mut().map(Determinism::of_tool),
+            determinism,
             quota: self.quota.clone(),
             workspace: lent.clone(),
         };
@@ -72,9 +74,15 @@ impl tools::Host for Sandbox {
         if let Some(lent) = lent {
             self.take_back(lent.take())?;
         }
-        // The tool's real time must not decide the result of a deterministic guest.
-        let is_over =
-            matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some();
+        let is_over = match (&time, &ended.ending) {
+            // Only time that later guests find again may decide the result of a deterministic guest.
+            (Some(time), Ending::Timeout) => !time.keep_end().await,
+            (Some(time), Ending::Reply(_) | Ending::Error(_)) => {
+                time.check_end().await;
+                false
+            }
+            _ => false,
+        };
         let took = ended.had_sandbox.then_some(ended.duration);
         let result = self.host.end_tool(&name, ended);
         let (name, input, result_of) = (&*name, input.get(), result.as_ref().map(String::as_str));

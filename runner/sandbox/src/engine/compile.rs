@@ -2,7 +2,8 @@
 
 use std::{fs::File, io::Write as _, os::fd::OwnedFd, sync::Arc};
 
-use runner_model::{cache::Trailer, provider::PluginKind};
+use runner_model::cache::{CodeForm, Trailer};
+use runner_model::provider::PluginKind;
 use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Engine, Module, ResourcesRequired, component::Component};
 
@@ -15,19 +16,18 @@ const ON_DEMAND: [(&str, u64); 3] =
     [("functions", 50_000), ("globals", 20_000), ("imports", 10_000)];
 const PAGE: u64 = 64 * 1024;
 
-/// Compiles a plugin to an entry of the cache, with its trailer. With `quick`, without optimization.
-/// Runs in `__compile` only.
+/// Compiles a plugin to an entry of the cache, with its trailer. Runs in `__compile` only.
 ///
 /// # Errors
 ///
 /// The reason. It completes the sentence "plugin `FILE` …".
-pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
+pub fn compile(wasm: &[u8], form: CodeForm) -> Result<Vec<u8>, String> {
     let (inspection, counts) = inspect_and_count(wasm)?;
     // Before the machine code, which may take minutes.
     inspection.check_imports()?;
     // The pool's engine refuses components with tasks of their own.
     let is_sync = !inspection.uses_wasi_0_3();
-    let pooled = is_sync.then(|| translate(Allocation::Pooled, wasm, quick)).transpose();
+    let pooled = is_sync.then(|| translate(Allocation::Pooled, wasm, form)).transpose();
     let known = pooled.as_ref().ok().and_then(Option::as_ref);
     let fitting = known.and_then(|(_, required)| fits(required.as_ref()?));
     let (mut entry, initial_memory) = match (pooled, fitting) {
@@ -35,7 +35,7 @@ pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
         (pooled, _) => {
             let is_within = within_on_demand(&counts);
             is_within.map_err(|why| pooled.err().map_or(why, |error| compile_error(&error)))?;
-            let translated = translate(Allocation::OnDemand, wasm, quick);
+            let translated = translate(Allocation::OnDemand, wasm, form);
             // Only slots have a class of initial memory.
             (translated.map_err(|error| compile_error(&error))?.0, 0)
         }
@@ -44,6 +44,7 @@ pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
         kind: inspection.kind,
         pooled: fitting.is_some(),
         composed: counts.is_composed(),
+        metered: form == CodeForm::Metered,
         initial_memory,
         crc: crc32fast::hash(&entry),
     };
@@ -64,7 +65,8 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     let mut file = File::from(file);
     file.write_all(entry).map_err(io)?;
     let trailer = cache::check(&file).map_err(io)?.ok_or("was compiled to a damaged entry")?;
-    let engine = config::compiler(Allocation::from_trailer(&trailer), 0, false)
+    let form = if trailer.metered { CodeForm::Metered } else { CodeForm::Optimized };
+    let engine = config::compiler(Allocation::from_trailer(&trailer), 0, form)
         .map_err(|error| compile_error(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| compile_error(&error))?;
     link(&engine, &code, &trailer).map(drop).map_err(|error| error.message)
@@ -74,9 +76,9 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
 fn translate(
     allocation: Allocation,
     wasm: &[u8],
-    quick: bool,
+    form: CodeForm,
 ) -> wasmtime::Result<(Vec<u8>, Option<ResourcesRequired>)> {
-    let engine: Engine = config::compiler(allocation, wasm.len(), quick)?;
+    let engine: Engine = config::compiler(allocation, wasm.len(), form)?;
     Ok(match PluginKind::of(wasm) {
         Some(PluginKind::Component) => {
             let component = Component::from_binary(&engine, wasm)?;

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use runner_model::{MAX_STACK, MIN_STACK, cache::Trailer};
+use runner_model::cache::{CodeForm, Trailer};
+use runner_model::{MAX_STACK, MIN_STACK};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     RegallocAlgorithm, WasmBacktraceDetails,
@@ -87,9 +88,9 @@ impl Allocation {
 pub(crate) fn compiler(
     allocation: Allocation,
     bytes: usize,
-    quick: bool,
+    form: CodeForm,
 ) -> wasmtime::Result<Engine> {
-    let mut config = config(allocation, quick, Stack(0));
+    let mut config = config(allocation, form, Stack(0));
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }
@@ -99,7 +100,7 @@ pub(crate) fn compiler(
 pub(crate) fn pooled(
     sandboxes: u32,
     is_small: bool,
-    quick: bool,
+    form: CodeForm,
     stack: Stack,
 ) -> wasmtime::Result<Engine> {
     let of_all = |each: u32| sandboxes.saturating_mul(each).saturating_add(2);
@@ -130,7 +131,7 @@ pub(crate) fn pooled(
         .max_memories_per_component(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_tables_per_component(TABLES);
-    let mut config = config(Allocation::Pooled, quick, stack);
+    let mut config = config(Allocation::Pooled, form, stack);
     config
         // A reused stack must be as clean as a new one.
         .async_stack_zeroing(true)
@@ -141,20 +142,22 @@ pub(crate) fn pooled(
 /// Creates an engine that runs guests without slots.
 pub(crate) fn unpooled(
     allocation: Allocation,
-    quick: bool,
+    form: CodeForm,
     stack: Stack,
 ) -> wasmtime::Result<Engine> {
-    Engine::new(&config(allocation, quick, stack))
+    Engine::new(&config(allocation, form, stack))
 }
 
-/// `quick` is for code without optimization: an interpreter is compiled in half of the time, runs
-/// slower and takes more stack.
-fn config(allocation: Allocation, quick: bool, stack: Stack) -> Config {
+/// Without optimization, an interpreter is compiled in half of the time, runs slower and takes more
+/// stack.
+fn config(allocation: Allocation, form: CodeForm, stack: Stack) -> Config {
+    let is_quick = form == CodeForm::Quick;
     let stack = (MIN_STACK as usize) << stack.0;
-    let stack = if quick { stack * QUICK_STACK } else { stack };
+    let stack = if is_quick { stack * QUICK_STACK } else { stack };
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(form == CodeForm::Metered)
         // Each task of a component takes a stack, so one guest could take the stacks of all slots.
         .concurrency_support(allocation == Allocation::OnDemand)
         // Memories with 64-bit addresses would escape the limiter's sums, as would shared ones, but
@@ -166,7 +169,7 @@ fn config(allocation: Allocation, quick: bool, stack: Stack) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .max_wasm_stack(stack)
         .async_stack_size(stack + HOST_STACK);
-    if quick {
+    if is_quick {
         config
             .cranelift_opt_level(OptLevel::None)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::{io, path::Path, thread, time::Duration};
 
 use runner_model::Digest;
-use runner_model::cache::{Trailer, entry_name, quick_name, source_name};
+use runner_model::cache::{CodeForm, Trailer, source_name};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Increase it after a change of compiled code that wasmtime's hash does not contain.
 const FORMAT: &[u8] = b"runner 1";
 
-/// The engines of a worker, for each size of stacks: with a pool for small memories, with a pool for
+/// The engines of a worker, for each size of stacks, without and with fuel: with a pool for small memories, with a pool for
 /// larger ones, and without a pool. The first plugin that needs one creates it, and the first of all
 /// starts the ticker thread.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Engines {
             hasher.write(FORMAT);
             for allocation in [Allocation::Pooled, Allocation::OnDemand] {
                 // On a machine without engines, `load` reports the error.
-                if let Ok(engine) = config::compiler(allocation, 0, false) {
+                if let Ok(engine) = config::compiler(allocation, 0, CodeForm::Optimized) {
                     engine.precompile_compatibility_hash().hash(&mut hasher);
                 }
             }
@@ -54,8 +54,8 @@ impl Engines {
         key.clone()
     }
 
-    /// Loads and links an entry of the cache for guests with `stack` bytes of stack, with `quick` also
-    /// one that was compiled without optimization. `None` if there is no intact entry, and the plugin must be compiled.
+    /// Loads and links an entry of the cache for guests with `stack` bytes of stack, also an optimized one if the form is
+    /// `Quick`. `None` if there is no intact entry, and the plugin must be compiled.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Engines {
         &self,
         cache: &Path,
         plugin: &Digest,
-        quick: bool,
+        form: CodeForm,
         stack: u64,
     ) -> Result<Option<Plugin>, LoadError> {
         let key = Self::compile_key();
@@ -74,16 +74,18 @@ impl Engines {
         };
         let source = cache::read_source(cache, &source_name(plugin)).map_err(failed)?;
         let plugin = source.as_ref().map_or(plugin, |(loader, _)| loader);
-        let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
-        if quick && matches!(entry, Ok(None)) {
-            entry = cache::open_entry(cache, &quick_name(plugin, &key));
+        let mut entry = Ok(None);
+        if form == CodeForm::Quick {
+            entry = cache::open_entry(cache, &CodeForm::Optimized.entry_name(plugin, &key));
         }
-        let entry = entry.map_err(failed)?;
-        let Some((file, trailer)) = entry else {
+        if matches!(entry, Ok(None)) {
+            entry = cache::open_entry(cache, &form.entry_name(plugin, &key));
+        }
+        let Some((file, trailer)) = entry.map_err(failed)? else {
             return Ok(None);
         };
         // Plugins with and without optimization share an engine, and so its larger stacks.
-        let engine = self.engine(&trailer, quick, Stack::of(stack))?;
+        let engine = self.engine(&trailer, form, Stack::of(stack))?;
         let code = cache::deserialize(engine, &file).map_err(|error| {
             let message = format!("does not fit a sandbox slot: {}", reason(&error));
             LoadError::new("pool", message)
@@ -92,7 +94,8 @@ impl Engines {
         if let (Linked::Component(component), Some((_, source))) = (&mut linked, source) {
             component.source = Some(source.into());
         }
-        Ok(Some(Plugin { linked, interrupt: self.interrupt.clone() }))
+        let is_metered = trailer.metered;
+        Ok(Some(Plugin { linked, interrupt: self.interrupt.clone(), is_metered }))
     }
 
     /// Returns the interrupt of all calls.
@@ -100,16 +103,21 @@ impl Engines {
         self.interrupt.clone()
     }
 
-    fn engine(&self, trailer: &Trailer, quick: bool, stack: Stack) -> Result<&Engine, LoadError> {
+    fn engine(
+        &self,
+        trailer: &Trailer,
+        form: CodeForm,
+        stack: Stack,
+    ) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
-        if engines.iter().flatten().all(|engine| engine.get().is_none()) {
+        if engines.iter().flatten().flatten().all(|engine| engine.get().is_none()) {
             start_ticker(&self.interrupt.0).map_err(|error| {
                 let message = format!("cannot run, because no thread can be started: {error}");
                 LoadError::new("host-threads", message)
             })?;
         }
         let is_small = trailer.initial_memory <= config::SMALL;
-        let [small, large, on_demand] = &engines[stack.0];
+        let [small, large, on_demand] = &engines[usize::from(trailer.metered)][stack.0];
         let place = match Allocation::from_trailer(trailer) {
             Allocation::Pooled if is_small => small,
             Allocation::Pooled => large,
@@ -122,9 +130,9 @@ impl Engines {
         let engine = match allocation {
             // If the process may not reserve the addresses of all slots (`ulimit -v`), each sandbox
             // is allocated on demand. The same limit then bounds its instances.
-            Allocation::Pooled => config::pooled(self.slots, is_small, quick, stack)
-                .or_else(|_| config::unpooled(allocation, quick, stack)),
-            Allocation::OnDemand => config::unpooled(allocation, quick, stack),
+            Allocation::Pooled => config::pooled(self.slots, is_small, form, stack)
+                .or_else(|_| config::unpooled(allocation, form, stack)),
+            Allocation::OnDemand => config::unpooled(allocation, form, stack),
         };
         let engine = engine.map_err(|error| {
             let message = format!("cannot run, because wasmtime cannot start: {error:#}");

@@ -6,17 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::future::{pending, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
-use std::{mem, pin::pin};
 
 use runner_model::protocol::{Entry, Exchange};
 use runner_model::row::Calls;
-use runner_model::{Digest, Micros, Time, provider::InFlight, units::show_size};
-use sha2::{Digest as _, Sha256};
+use runner_model::{Micros, Time, provider::InFlight, units::show_size};
 use tokio::sync::Notify;
 
 use super::failure::Failure;
-use super::journal::{Answer, Asked, Journal, JournalEnd, Kept, RecordedExchange};
+use super::journal::{Answer, Asked, Journal, JournalEnd, Kept, RecordedEnd, RecordedExchange};
+use super::written::{Counted, Written};
 use crate::Redactor;
 use crate::store::virtual_clock::VirtualClock;
 
@@ -53,7 +53,9 @@ struct State {
     last: u32,
     /// Recorded exchanges whose request the guest has not made yet, by its number.
     recorded: BTreeMap<u32, RecordedExchange>,
-    /// When the guest last saw a recorded response.
+    /// Recorded ends of tools that the guest has not called yet, by the number of the call.
+    ended: BTreeMap<u32, RecordedEnd>,
+    /// When the guest last saw a recorded response, or the end of a tool.
     last_recorded: u64,
     last_ticket: u64,
     /// By ticket: requests in the background that are not answered.
@@ -61,17 +63,6 @@ struct State {
     /// `None` without a journal, and once the attempt has ended, so that nothing more is kept.
     written: Option<Written>,
     end: Option<JournalEnd>,
-}
-
-/// The entries of an attempt so far.
-#[derive(Default)]
-struct Written {
-    /// The entry with which the journal starts. Empty once it is kept.
-    start: Vec<u8>,
-    count: u32,
-    hash: Sha256,
-    /// Bytes of entries.
-    bytes: u64,
 }
 
 /// A request in the background.
@@ -132,7 +123,9 @@ impl Exchanges {
         let recorded = journal.as_ref().and_then(|journal| journal.recorded.as_ref());
         if let Some(recorded) = recorded {
             state.recorded.clone_from(&recorded.exchanges);
+            state.ended.clone_from(&recorded.ended);
             let times = recorded.exchanges.values().map(|exchange| exchange.at_ns);
+            let times = times.chain(recorded.ended.values().map(|end| end.at_ns));
             state.last_recorded = times.max().unwrap_or(0);
         }
         let is_replay = journal.as_ref().is_some_and(|journal| journal.is_replay);
@@ -146,15 +139,15 @@ impl Exchanges {
                 continues: before.is_some(),
                 records_sent: journal.in_flight == InFlight::Stop,
             };
-            let mut written = Written { start: start.to_bytes(), ..Written::default() };
-            if let Some(recorded) = before {
-                // At once and not with its first exchange, so that all interruptions are counted.
-                drop(journal.keeper.keep(&mem::take(&mut written.start)));
-                written.hash.update(&recorded.start);
-                let entries = (0..recorded.entries.len()).filter_map(|place| recorded.entry(place));
-                entries.for_each(|entry| written.add(&entry));
-            }
-            state.written = Some(written);
+            state.written = Some(match before {
+                None => Written::new(start.to_bytes()),
+                Some(recorded) => {
+                    // At once and not with its first exchange, so that all interruptions are counted.
+                    drop(journal.keeper.keep(&start.to_bytes()));
+                    let entries = (0..recorded.entries.len()).filter_map(|at| recorded.entry(at));
+                    Written::continued(&recorded.start, recorded.exchanges.len(), entries)
+                }
+            });
         }
         Self(Arc::new(Shared {
             clock,
@@ -169,8 +162,7 @@ impl Exchanges {
 
     /// Ends the journal. Returns what the row has of the exchanges, `None` without any.
     pub(crate) fn calls(&self) -> Option<Calls> {
-        let Written { count, hash, .. } = self.lock().written.take()?;
-        (count > 0).then(|| Calls { count, sha256: Digest(hash.finalize().into()) })
+        self.lock().written.take()?.calls()
     }
 
     /// Returns why the call must end.
@@ -189,10 +181,35 @@ impl Exchanges {
             return;
         }
         let mut state = self.lock();
-        if let Some(number) = state.recorded.keys().next() {
-            let difference = format!("it made request {number} before, and now ends without it");
-            let end = self.end_by(difference);
+        let request = state.recorded.keys().next().map(|number| format!("request {number}"));
+        let call = state.ended.keys().next().map(|call| format!("call {call} of a tool"));
+        if let Some(call) = request.or(call) {
+            let end = self.end_by(format!("it made {call} before, and now ends without it"));
             state.end.get_or_insert(end);
+        }
+    }
+
+    /// Starts a call of a tool, by its number. Returns the end of the same call of an earlier guest, if its time was over.
+    pub(crate) fn start_tool(&self, call: u32) -> Option<RecordedEnd> {
+        self.lock().ended.remove(&call)
+    }
+
+    /// Returns whether the guest does more than earlier ones have done.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.is_replay() && self.lock().is_live()
+    }
+
+    /// Keeps the end of a call of a tool whose time was over.
+    pub(crate) async fn keep_end(&self, call: u32, fuel: u64) {
+        let Some(journal) = &self.0.journal else { return };
+        let entry = Entry::Ended { call, fuel, at_ns: self.0.clock.now() };
+        self.write(journal, &entry.to_bytes(), Counted::InHash).await;
+    }
+
+    /// Writes the entry of a replayed end as this run's. Does nothing if this is not a replay.
+    pub(crate) async fn keep_end_again(&self, recorded: &RecordedEnd) {
+        if let Some(kept) = self.keep_again(recorded.place, Counted::InHash) {
+            kept.await;
         }
     }
 
@@ -221,7 +238,7 @@ impl Exchanges {
         let (at, answer) = match recorded {
             Some(recorded) => {
                 let answer = self.answer_of(&recorded, number, &asked).await;
-                if let Some(kept) = self.keep_again(&recorded) {
+                if let Some(kept) = self.keep_again(recorded.place, Counted::AsExchange) {
                     kept.await;
                 }
                 (recorded.at_ns, answer)
@@ -246,7 +263,9 @@ impl Exchanges {
         let at = recorded.as_ref().map(|recorded| recorded.at_ns).or(is_refused.then_some(now));
         state.waiting.insert(id, Waiting { at, is_dropped: false });
         drop(state);
-        let kept = recorded.as_ref().and_then(|recorded| self.keep_again(recorded));
+        let kept = recorded
+            .as_ref()
+            .and_then(|recorded| self.keep_again(recorded.place, Counted::AsExchange));
         let exchanges = self.clone();
         Ticket { exchanges, id, number, asked, is_whole: false, recorded, kept, is_open: false }
     }
@@ -277,7 +296,7 @@ impl Exchanges {
     }
 
     /// Ends the call of a guest that does something else than before.
-    async fn differ<T>(&self, difference: String) -> T {
+    pub(crate) async fn differ<T>(&self, difference: String) -> T {
         let end = self.end_by(difference);
         self.lock().end.get_or_insert(end);
         self.halt().await
@@ -294,11 +313,11 @@ impl Exchanges {
         }
     }
 
-    /// Writes the entry of a replayed exchange as this run's. `None` if this is not a replay.
-    fn keep_again(&self, recorded: &RecordedExchange) -> Option<Kept> {
+    /// Writes a replayed entry as this run's. `None` if this is not a replay.
+    fn keep_again(&self, place: usize, counted: Counted) -> Option<Kept> {
         let journal = self.0.journal.as_ref().filter(|journal| journal.is_replay)?;
-        let entry = journal.recorded.as_ref()?.entry(recorded.place)?;
-        Some(self.write(journal, &entry, true))
+        let entry = journal.recorded.as_ref()?.entry(place)?;
+        Some(self.write(journal, &entry, counted))
     }
 
     /// Handles a recorded request that the guest drops before it has seen the answer, as it did before.
@@ -334,7 +353,7 @@ impl Exchanges {
             self.lock().end.get_or_insert(JournalEnd::Interrupted(request));
             return self.halt().await;
         }
-        self.write(journal, &Entry::Sent { number }.to_bytes(), false).await;
+        self.write(journal, &Entry::Sent { number }.to_bytes(), Counted::AsBytes).await;
     }
 
     /// Keeps an answer. Returns it with the time at which the guest sees it. `ticket` is that of a request in the background.
@@ -365,7 +384,7 @@ impl Exchanges {
         let (took_us, used_us, request) = (took.0, before.saturating_add(used.0), asked.0);
         let exchange =
             Exchange { number, at_ns, took_us, used_us, request, response, failure, redacted };
-        self.write(journal, &Entry::Exchange(exchange).to_bytes(), true).await;
+        self.write(journal, &Entry::Exchange(exchange).to_bytes(), Counted::AsExchange).await;
         (at_ns, answer)
     }
 
@@ -386,14 +405,25 @@ impl Exchanges {
             redacted,
         };
         // Nobody waits for it: the entry is on its way before the guest's next one.
-        drop(self.write(journal, &Entry::Exchange(exchange).to_bytes(), true));
+        drop(self.write(journal, &Entry::Exchange(exchange).to_bytes(), Counted::AsExchange));
     }
 
     /// Sends an entry to the disk, and before it the start of the guest if it is the first one. Resolves once they are there, and
     /// never beyond the limit or after the end.
-    fn write(&self, journal: &Journal, entry: &[u8], is_exchange: bool) -> Kept {
-        let counted = self.lock().count_written(entry, is_exchange, self.0.limit);
-        let Ok(start) = counted else {
+    fn write(&self, journal: &Journal, entry: &[u8], counted: Counted) -> Kept {
+        let mut state = self.lock();
+        let start = match &mut state.written {
+            None => None,
+            Some(written) => {
+                let start = written.count(entry, counted, self.0.limit);
+                if start.is_none() {
+                    state.fill(self.0.limit);
+                }
+                start
+            }
+        };
+        drop(state);
+        let Some(start) = start else {
             let exchanges = self.clone();
             return Box::pin(async move { exchanges.halt().await });
         };
@@ -438,7 +468,7 @@ impl Exchanges {
         state.waiting.retain(|_, one| one.at.is_none_or(|at| at > now));
         match state.waiting.values().filter_map(|one| one.at).min() {
             Some(at) => Next::Recorded(at),
-            None if !state.recorded.is_empty() || self.is_replay() => Next::Sleep,
+            None if !state.is_live() || self.is_replay() => Next::Sleep,
             None => Next::Live,
         }
     }
@@ -481,6 +511,10 @@ impl Exchanges {
 }
 
 impl State {
+    fn is_live(&self) -> bool {
+        self.recorded.is_empty() && self.ended.is_empty()
+    }
+
     /// Numbers a request. Returns its number and its recorded exchange.
     fn next(&mut self) -> (u32, Option<RecordedExchange>) {
         self.last += 1;
@@ -499,40 +533,6 @@ impl State {
 
     fn fill(&mut self, limit: u64) {
         self.end.get_or_insert(JournalEnd::Full(show_size(limit)));
-    }
-
-    /// Counts an entry that is to be written. Returns the start that comes before it, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// The attempt has ended, or the entry is beyond the limit, which ends the call.
-    fn count_written(
-        &mut self,
-        entry: &[u8],
-        is_exchange: bool,
-        limit: u64,
-    ) -> Result<Vec<u8>, ()> {
-        let written = self.written.as_mut().ok_or(())?;
-        if written.bytes + entry.len() as u64 > limit {
-            self.fill(limit);
-            return Err(());
-        }
-        let start = mem::take(&mut written.start);
-        written.hash.update(&start);
-        match is_exchange {
-            true => written.add(entry),
-            false => written.bytes += entry.len() as u64,
-        }
-        Ok(start)
-    }
-}
-
-impl Written {
-    /// Counts the entry of an exchange.
-    fn add(&mut self, entry: &[u8]) {
-        self.count += 1;
-        self.bytes += entry.len() as u64;
-        self.hash.update(entry);
     }
 }
 

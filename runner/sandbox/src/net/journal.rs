@@ -51,11 +51,13 @@ pub struct RecordedCalls {
     pub(crate) timeout: Micros,
     /// By the number of the request.
     pub(super) exchanges: BTreeMap<u32, RecordedExchange>,
+    /// Ends of tools whose time was over, by the number of the call.
+    pub(super) ended: BTreeMap<u32, RecordedEnd>,
     /// Requests that were about to be sent.
     pub(super) sent: BTreeSet<u32>,
     /// The entry of the first start, whose hash is that of the exchanges, too. Empty for an attempt that had none.
     pub(super) start: Vec<u8>,
-    /// First byte and length of the entries of exchanges in `lines`, in the order in which they were kept.
+    /// First byte and length of the entries of exchanges and ends in `lines`, in the order in which they were kept.
     pub(super) entries: Vec<(u64, usize)>,
     /// The attempt's lines of `calls.jsonl`. In memory, responses of many attempts would need more than the guests.
     lines: Arc<File>,
@@ -65,6 +67,14 @@ pub struct RecordedCalls {
 
 #[derive(Clone, Debug)]
 pub(super) struct RecordedExchange {
+    pub(super) at_ns: u64,
+    /// The place of the entry.
+    pub(super) place: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordedEnd {
+    pub(crate) fuel: u64,
     pub(super) at_ns: u64,
     /// The place of the entry.
     pub(super) place: usize,
@@ -132,6 +142,7 @@ impl RecordedCalls {
             clock: Time::default(),
             timeout: Micros(0),
             exchanges: BTreeMap::new(),
+            ended: BTreeMap::new(),
             sent: BTreeSet::new(),
             start: Vec::new(),
             entries: Vec::new(),
@@ -174,6 +185,11 @@ impl RecordedCalls {
                     recorded.exchanges.insert(number, RecordedExchange { at_ns, place });
                     recorded.entries.push((start, bytes.len()));
                 }
+                Entry::Ended { call, fuel, at_ns } => {
+                    let place = recorded.entries.len();
+                    recorded.ended.insert(call, RecordedEnd { fuel, at_ns, place });
+                    recorded.entries.push((start, bytes.len()));
+                }
             }
         }
         let first = first.map(|(clock, timeout)| (clock, Micros(timeout)));
@@ -182,7 +198,7 @@ impl RecordedCalls {
         Ok(recorded)
     }
 
-    /// Reads the entry of an exchange. `None` if it cannot be read.
+    /// Reads an entry. `None` if it cannot be read.
     pub(super) fn entry(&self, place: usize) -> Option<Vec<u8>> {
         let (at, length) = *self.entries.get(place)?;
         let mut bytes = vec![0; length];

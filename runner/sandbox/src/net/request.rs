@@ -133,6 +133,7 @@ impl Outbound {
             let _open = self.guard.activity.open_request(admitted.peer.clone());
             let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
             let whole = async { self.read_whole(response.await?).await };
+            let timeout = timeout.into_iter().chain(self.guard.rest_of_tool()).min();
             within(&self.guard, timeout, whole).await.unwrap_or(Err(Failure::Timeout))
         });
         let answer = match asked {

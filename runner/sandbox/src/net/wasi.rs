@@ -322,6 +322,10 @@ async fn answer(
         let between = options.between_bytes_timeout;
         outbound.read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
     };
+    let live = async {
+        let rest = outbound.guard.rest_of_tool();
+        within(&outbound.guard, rest, live).await.unwrap_or(Err(Failure::Timeout))
+    };
     let answer = ticket.answer(outbound.timed(live)).await;
     outbound.note_answer(&answer, shortest(&options));
     let answered = answer?;

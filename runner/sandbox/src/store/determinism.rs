@@ -1,13 +1,14 @@
 //! [`Determinism`]: the clocks and random numbers of a call whose result is a function of its
 //! inputs. [`crate::store::poll`] and [`crate::net`] advance the clock, and [`crate::fs`] orders and times files.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
-use runner_model::{Digest, Micros, Time, row::Calls};
+use runner_model::{Digest, Micros, RunTime, Time, row::Calls};
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
+use super::tool_time::{ToolEnd, ToolTime};
 use super::virtual_clock::VirtualClock;
 use crate::net::{Exchanges, JournalEnd, KeptExchanges};
 
@@ -24,7 +25,8 @@ pub(crate) struct Determinism {
     seed: [u8; 32],
     /// Number of calls of tools so far.
     tools: u32,
-    is_of_tool: bool,
+    /// `None` if the guest is not a tool.
+    pub(crate) tool: Option<Arc<ToolTime>>,
 }
 
 /// Returns the seed of an attempt of a provider, from the seed of the run. Guests know all three.
@@ -41,14 +43,7 @@ impl Determinism {
     pub(crate) fn new(start: Time, timeout: Micros, seed: Digest, kept: KeptExchanges) -> Self {
         let clock = VirtualClock::new(start);
         let exchanges = Exchanges::new(kept, clock.clone(), start, timeout);
-        Self {
-            clock,
-            exchanges,
-            timeout: timeout.into(),
-            seed: seed.0,
-            tools: 0,
-            is_of_tool: false,
-        }
+        Self { clock, exchanges, timeout: timeout.into(), seed: seed.0, tools: 0, tool: None }
     }
 
     /// Creates the sources of the next call of a tool. It has the caller's clock and exchanges, and random numbers of its own.
@@ -56,18 +51,40 @@ impl Determinism {
         self.tools += 1;
         let mut hasher = Sha256::new_with_prefix(self.seed);
         hasher.update(self.tools.to_le_bytes());
-        Self { seed: hasher.finalize().into(), tools: 0, is_of_tool: true, ..self.clone() }
+        let tool = Some(Arc::new(ToolTime::new(self.tools, &self.exchanges)));
+        Self { seed: hasher.finalize().into(), tools: 0, tool, ..self.clone() }
+    }
+
+    /// Sets the tool's own time, by real time and by its clock.
+    pub(crate) fn limit_tool(&mut self, tool: &ToolTime, end: RunTime, time: Micros) {
+        tool.limit(end);
+        let passed = Duration::from_nanos(self.clock.now());
+        self.timeout = self.timeout.min(passed.saturating_add(time.into()));
+    }
+
+    /// Returns the time at which a sleep until `end` ends a tool instead. `None` if the tool has the time.
+    pub(crate) fn last_sleep(&self, end: Option<u64>) -> Option<u64> {
+        self.tool.as_ref()?.end()?;
+        let last = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
+        end.filter(|end| *end > last).map(|_| last)
+    }
+
+    /// Notes that a tool ends in a sleep.
+    pub(crate) fn end_in_sleep(&self) {
+        if let Some(tool) = &self.tool {
+            tool.set_ended(ToolEnd::Sleep);
+        }
     }
 
     /// Ends the journal of an attempt. Returns its exchanges for the row. `None` without any.
     pub(crate) fn calls(&self) -> Option<Calls> {
         // The caller of a tool keeps running, and so does the journal.
-        (!self.is_of_tool).then(|| self.exchanges.calls())?
+        self.tool.is_none().then(|| self.exchanges.calls())?
     }
 
     /// Returns why a guest that has returned by itself must end with an error instead.
     pub(crate) fn check_end(&self) -> Option<JournalEnd> {
-        if !self.is_of_tool {
+        if self.tool.is_none() {
             self.exchanges.check_end();
         }
         self.exchanges.end()

@@ -9,6 +9,7 @@ pub(crate) mod poll;
 pub(crate) mod spending;
 pub(crate) mod stdio;
 pub(crate) mod steps;
+pub(crate) mod tool_time;
 pub(crate) mod transcript;
 pub(crate) mod virtual_clock;
 
@@ -19,7 +20,7 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use self::{host::Host, limiter::Limiter, stdio::Capture};
+use self::{host::Host, limiter::Limiter, stdio::Capture, tool_time::add_fuel};
 use crate::fs::workspace::attempt::AttemptWorkspace;
 use crate::fs::{Descriptors, LastListing, LinkTimes, quota::Quota};
 use crate::interrupt::Guard;
@@ -187,7 +188,11 @@ impl StoreRecipe<'_> {
         store.limiter(|sandbox| &mut sandbox.limiter);
         // Before instantiation, because start functions are the guest's code, too.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| store.data().host.guard.tick());
+        store.epoch_deadline_callback(|store| store.data().host.guard.tick(&store));
+        let guard = store.data().host.guard.clone();
+        if guard.is_metered {
+            add_fuel(&mut store, guard.tool_time());
+        }
         store
     }
 }

@@ -17,7 +17,8 @@ use wiggle::{GuestMemory, GuestPtr};
 use super::Sandbox;
 use super::determinism::Determinism;
 use super::virtual_clock::VirtualClock;
-use crate::{interrupt::Guard, net::Next};
+use crate::interrupt::{Guard, Halt};
+use crate::net::Next;
 
 /// The interface, in the version of wasmtime's own functions.
 const INTERFACE: &str = "wasi:io/poll@0.2.12";
@@ -101,7 +102,14 @@ impl Sandbox {
                 }
             }
             // Sleeps that are not over have told the clock their ends. Other sources may wake it.
-            let end = clock.next_end();
+            let mut end = clock.next_end();
+            if let Some(last) = determinism.last_sleep(end) {
+                if clock.now() >= last {
+                    determinism.end_in_sleep();
+                    return Err(Halt::Timeout.into());
+                }
+                end = Some(last);
+            }
             match (exchanges.next(), end) {
                 (Next::Recorded(at), end) => clock.advance_to(end.map_or(at, |end| at.min(end))),
                 (Next::Sleep, Some(end)) => clock.advance_to(end),
@@ -157,8 +165,14 @@ impl Sandbox {
         };
         if end > clock.now() {
             let guard = self.host.guard.clone();
-            guard.sleep(real_time(clock, end)).await;
-            clock.advance_to(end);
+            let last = guard.determinism.as_ref().and_then(|one| one.last_sleep(Some(end)));
+            let until = last.unwrap_or(end);
+            guard.sleep(real_time(clock, until)).await;
+            clock.advance_to(until);
+            if let (Some(_), Some(determinism)) = (last, &guard.determinism) {
+                determinism.end_in_sleep();
+                return Err(Halt::Timeout.into());
+            }
         }
         let event = Event {
             userdata: memory.read(GuestPtr::new(at))?,

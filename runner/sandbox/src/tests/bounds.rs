@@ -1,5 +1,6 @@
 //! Files with too many parts.
 
+use runner_model::cache::CodeForm;
 use wasmparser::Parser;
 
 use crate::engine::bounds::Counts;
@@ -97,7 +98,7 @@ fn file_with_too_many_parts_is_refused() {
     ] {
         let message = inspect(&bytes).unwrap_err();
         assert!(message.contains(says), "{says}: {message}");
-        assert_eq!(compile(&bytes, false).unwrap_err(), message);
+        assert_eq!(compile(&bytes, CodeForm::Optimized).unwrap_err(), message);
     }
 }
 
@@ -142,7 +143,7 @@ fn components_may_nest_and_double_within_bounds() {
 /// Returns the bytes of a compiled command with these parts.
 fn compiled(parts: &str) -> usize {
     let text = format!(r#"(module {parts} (func (export "_start")))"#);
-    compile(&wat::parse_str(text).unwrap(), false).unwrap().len()
+    compile(&wat::parse_str(text).unwrap(), CodeForm::Optimized).unwrap().len()
 }
 
 /// Like a pre-initialized interpreter: a heap with holes, in a file that is larger.

@@ -2,6 +2,7 @@
 
 use std::{sync::mpsc, thread, time::Duration, time::Instant};
 
+use runner_model::cache::CodeForm;
 use runner_model::provider::OutputForm;
 
 use super::support::{Bench, error, run_fresh};
@@ -166,7 +167,7 @@ fn built_ins_of_wasi_0_3_are_bounded_or_refused() {
     let threads = ("thread.index", "(result i32)");
     for (built_in, feature) in [(errors, "error-context feature"), (threads, "threading feature")] {
         let text = command_0_3([built_in, PRESSURE], "unreachable", YIELD);
-        let refusal = compile(&wat::parse_str(text).unwrap(), false).unwrap_err();
+        let refusal = compile(&wat::parse_str(text).unwrap(), CodeForm::Optimized).unwrap_err();
         assert!(refusal.contains(feature), "{refusal}");
     }
 }

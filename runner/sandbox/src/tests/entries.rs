@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use runner_model::{
-    cache::{Trailer, entry_name, is_compile_key},
+    cache::{CodeForm, Trailer, is_compile_key},
     digest,
     provider::{OutputForm, PluginKind},
 };
@@ -19,7 +19,7 @@ fn wasm(text: &str) -> Vec<u8> {
 #[track_caller]
 fn refusal(text: &str) -> String {
     let wasm = wasm(text);
-    let entry = match compile(&wasm, false) {
+    let entry = match compile(&wasm, CodeForm::Optimized) {
         Ok(entry) => entry,
         Err(why) => return why,
     };
@@ -41,7 +41,7 @@ fn the_key_stays() {
 #[test]
 fn entry_contains_its_kind() {
     let trailer = |wasm: &[u8]| {
-        let entry = Arc::new(compile(wasm, false).unwrap());
+        let entry = Arc::new(compile(wasm, CodeForm::Optimized).unwrap());
         try_load(&entry).unwrap();
         Trailer::split(&entry).unwrap().1
     };
@@ -58,9 +58,11 @@ fn damaged_cache_entry_counts_as_missing() {
     let wasm = bundled("echo");
     bench.load(&wasm).unwrap();
     let digest = digest(&wasm);
-    let path = bench.cache.path().join(entry_name(&digest, &Engines::compile_key()));
+    let path =
+        bench.cache.path().join(CodeForm::Optimized.entry_name(&digest, &Engines::compile_key()));
     let whole = fs::read(&path).unwrap();
-    let load = || bench.engines.load(bench.cache.path(), &digest, false, bench.limits.stack);
+    let load =
+        || bench.engines.load(bench.cache.path(), &digest, CodeForm::Optimized, bench.limits.stack);
     for (place, bytes) in [(whole.len() / 2, whole.len()), (0, 100), (0, 10), (0, 0)] {
         let mut damaged = whole[..bytes].to_vec();
         if let Some(byte) = damaged.get_mut(place) {
@@ -75,9 +77,12 @@ fn damaged_cache_entry_counts_as_missing() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
     assert!(matches!(load(), Ok(None)));
     let nowhere = bench.cache.path().join("nowhere");
-    assert!(matches!(bench.engines.load(&nowhere, &digest, false, bench.limits.stack), Ok(None)));
+    assert!(matches!(
+        bench.engines.load(&nowhere, &digest, CodeForm::Optimized, bench.limits.stack),
+        Ok(None)
+    ));
 
-    let mut entry = compile(&wasm, false).unwrap();
+    let mut entry = compile(&wasm, CodeForm::Optimized).unwrap();
     entry[1000] ^= 1;
     assert!(try_load(&Arc::new(entry)).unwrap_err().contains("damaged"));
 }
@@ -143,7 +148,7 @@ fn missing_exports_and_functions_are_named() {
 
 #[test]
 fn refused_compilation_names_its_reason() {
-    let why = |wasm: &[u8]| compile(wasm, false).unwrap_err();
+    let why = |wasm: &[u8]| compile(wasm, CodeForm::Optimized).unwrap_err();
     let invalid = why(&wasm(r#"(module (func (export "_start") i32.const 1))"#));
     assert!(invalid.starts_with("cannot be compiled: "), "{invalid}");
     assert!(invalid.contains("values remaining on stack"), "{invalid}");
@@ -172,7 +177,7 @@ fn plugin_beyond_a_slot_runs_without_one() {
         ("(table 1000000 funcref)", true),
     ] {
         let text = text(parts);
-        let entry = compile(&wasm(&text), false).unwrap();
+        let entry = compile(&wasm(&text), CodeForm::Optimized).unwrap();
         assert_eq!(Trailer::split(&entry).unwrap().1.pooled, is_pooled, "{text}");
         try_load(&Arc::new(entry)).unwrap();
         let ended = bench.plain(&bench.text(&text), OutputForm::Text);
@@ -207,7 +212,7 @@ fn components_with_own_tasks_load() {
           (canon lift (core func $core "run") async (callback (core func $core "callback"))))
         (instance $exports (export "run" (func $run)))
         (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
-    let entry = compile(&wasm(text), false).unwrap();
+    let entry = compile(&wasm(text), CodeForm::Optimized).unwrap();
     assert!(!Trailer::split(&entry).unwrap().1.pooled);
     try_load(&Arc::new(entry)).unwrap();
     let bench = Bench::new();

@@ -1,6 +1,6 @@
 //! Limits on everything that a guest may take, pass or leave.
 
-use runner_model::{Limits, Micros, provider::OutputForm};
+use runner_model::{Limits, Micros, cache::CodeForm, provider::OutputForm};
 use wasmtime::{
     Store,
     component::{Component, Resource},
@@ -432,7 +432,7 @@ fn errors_of_streams_are_short() {
         (export "tell" (func $tell)) (export "memory" (memory $pages))))))
       (func (export "length") (param "error" (own $error)) (result u32)
         (canon lift (core func $core "length"))))"#;
-    let engine = config::unpooled(Allocation::OnDemand, false, Stack(0)).unwrap();
+    let engine = config::unpooled(Allocation::OnDemand, CodeForm::Optimized, Stack(0)).unwrap();
     let component = Component::new(&engine, wat::parse_str(errors).unwrap()).unwrap();
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
     let mut store = Store::new(&engine, Sandbox::bare(&Limits::default(), guard));

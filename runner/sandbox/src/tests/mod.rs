@@ -13,4 +13,5 @@ mod kept;
 mod limits;
 pub(crate) mod random;
 mod support;
+mod tool_time;
 mod tools;

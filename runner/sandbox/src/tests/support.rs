@@ -10,7 +10,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Limits, cache::entry_name, digest, provider::OutputForm, provider::Protocol,
+    Digest, Limits, cache::CodeForm, digest, provider::OutputForm, provider::Protocol,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -52,17 +52,25 @@ impl Bench {
     /// Writes an entry of the cache under a new name, as the program does: code that is loaded reads from the file of its
     /// entry, and the process would die of SIGBUS if that became shorter for a moment.
     pub(crate) fn keep(&self, digest: &Digest, entry: &[u8]) {
+        self.keep_as(digest, CodeForm::Optimized, entry);
+    }
+
+    fn keep_as(&self, digest: &Digest, form: CodeForm, entry: &[u8]) {
         let part = self.cache.path().join("part");
         fs::write(&part, entry).unwrap();
-        let name = entry_name(digest, &Engines::compile_key());
+        let name = form.entry_name(digest, &Engines::compile_key());
         fs::rename(part, self.cache.path().join(name)).unwrap();
     }
 
     /// Compiles a plugin into the cache, and loads it.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_as(wasm, CodeForm::Optimized)
+    }
+
+    pub(crate) fn load_as(&self, wasm: &[u8], form: CodeForm) -> Result<Plugin, LoadError> {
         let digest = digest(wasm);
-        self.keep(&digest, &compile(wasm, false).unwrap());
-        let loaded = self.engines.load(self.cache.path(), &digest, false, self.limits.stack);
+        self.keep_as(&digest, form, &compile(wasm, form).unwrap());
+        let loaded = self.engines.load(self.cache.path(), &digest, form, self.limits.stack);
         loaded.map(Option::unwrap)
     }
 
@@ -72,10 +80,13 @@ impl Bench {
         let mut compiled = COMPILED.lock().unwrap();
         let (digest, entry) = compiled.entry(path.to_owned()).or_insert_with(|| {
             let wasm = fs::read(path).unwrap();
-            (digest(&wasm), compile(&wasm, false).unwrap())
+            (digest(&wasm), compile(&wasm, CodeForm::Optimized).unwrap())
         });
         self.keep(digest, entry);
-        self.engines.load(self.cache.path(), digest, false, self.limits.stack).unwrap().unwrap()
+        self.engines
+            .load(self.cache.path(), digest, CodeForm::Optimized, self.limits.stack)
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {

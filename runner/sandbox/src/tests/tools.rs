@@ -22,14 +22,14 @@ use crate::{
 
 /// Tools that are provided by plugins with the given limits.
 #[derive(Debug)]
-struct Tools {
+pub(super) struct Tools {
     listed: Vec<ListedTool>,
     plugins: Vec<(Plugin, Limits)>,
     access: Access,
 }
 
 impl Tools {
-    fn new(bench: &Bench, plugins: Vec<(&str, Plugin, Limits)>) -> Arc<Self> {
+    pub(super) fn new(bench: &Bench, plugins: Vec<(&str, Plugin, Limits)>) -> Arc<Self> {
         let names = plugins.iter().map(|(name, ..)| ListedTool {
             name: (*name).to_owned(),
             description: format!("about {name}"),
@@ -75,7 +75,7 @@ impl Toolbox for Tools {
                     output: OutputForm::Text,
                 }),
                 limits,
-                timeout: limits.time.map_or(inside.rest, |time| time.min(inside.rest)),
+                timeout: inside.rest,
                 deterministic: None,
                 workspace: None,
                 journal: None,
@@ -88,7 +88,7 @@ impl Toolbox for Tools {
     }
 }
 
-fn caller(bench: &Bench) -> Plugin {
+pub(super) fn caller(bench: &Bench) -> Plugin {
     bench.guest(&guests::component("contract-0-1-1-everything"))
 }
 
@@ -99,7 +99,7 @@ fn run(bench: &Bench, plugin: &Plugin, tools: &Arc<Tools>, steps: &Value) -> End
     bench.runtime.block_on(plugin.run(&mut None, call))
 }
 
-fn answers(ended: &Ended) -> Value {
+pub(super) fn answers(ended: &Ended) -> Value {
     serde_json::from_str(output(ended)).unwrap()
 }
 

@@ -286,12 +286,6 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
             let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
             problem.help = Some(format!("or {without}"));
         }
-        if table == "tools" && provider.pointer("/limits/time").is_some() {
-            let message = "real time must not decide a result: a tool has the time of its caller";
-            let limits = at.key("limits");
-            let problem = reader.refuse_key(&limits.key("time"), message, "remove it");
-            problem.help = Some(format!("or {without}"));
-        }
         let grants = at.key("grants");
         let texts = [at.key("args"), at.key("stdin"), grants.key("env")];
         let values = ["/args", "/stdin", "/grants/env"].map(|path| provider.pointer(path));

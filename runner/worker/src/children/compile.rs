@@ -1,9 +1,10 @@
-//! `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`: compiles, loads or inspects a plugin in a process that limits
-//! itself. Descriptor 0 is the file, 1 receives the result, 2 the reason of a refusal.
+//! `__compile compile|compile-quick|compile-metered|load|inspect PARENT_PID MEMORY`: compiles, loads or inspects a plugin in a
+//! process that limits itself. Descriptor 0 is the file, 1 receives the result, 2 the reason of a refusal.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::{fs::File, os::fd::AsFd as _, process, sync::Arc};
 
+use runner_model::cache::CodeForm;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use signal_hook::{consts::SIGXFSZ, flag};
@@ -26,7 +27,8 @@ const LOAD_MEMORY: u64 = 96 * MIB;
 pub fn main(arguments: &[&str]) -> Result<(), String> {
     let [mode, parent, memory] = arguments else {
         return Err(
-            "expected `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`".to_owned()
+            "expected `__compile compile|compile-quick|compile-metered|load|inspect PARENT_PID MEMORY`"
+                .to_owned()
         );
     };
     let memory = memory.parse().map_err(|_| format!("`{memory}` is not a number of bytes"))?;
@@ -52,11 +54,10 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     Openings::default().close_others();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
-    let result = match *mode {
-        "compile" => runner_sandbox::compile(&bytes, false)?,
-        "compile-quick" => runner_sandbox::compile(&bytes, true)?,
-        "load" => return runner_sandbox::try_load(&Arc::new(bytes)),
-        _ => {
+    let result = match (CodeForm::of_mode(mode), *mode) {
+        (Some(form), _) => runner_sandbox::compile(&bytes, form)?,
+        (None, "load") => return runner_sandbox::try_load(&Arc::new(bytes)),
+        (None, _) => {
             let inspection = runner_sandbox::inspect(&bytes)?;
             serde_json::to_vec(&inspection).map_err(|error| error.to_string())?
         }
@@ -84,7 +85,7 @@ impl ChildBounds {
     fn new(mode: &str, size: u64, memory: u64) -> Option<Self> {
         let times = |factor: u64, more: u64| size.saturating_mul(factor).saturating_add(more);
         Some(match mode {
-            "compile" | "compile-quick" => Self {
+            mode if CodeForm::of_mode(mode).is_some() => Self {
                 seconds: COMPILE_SECONDS * THREADS as u64,
                 memory: memory.min(COMPILE_MEMORY),
                 // A Python component of 18 MiB compiles to 35 MiB, and code is a few times as large as its WASM. But a file of
@@ -124,8 +125,10 @@ mod tests {
     #[test]
     fn bounds_follow_the_size_of_the_file() {
         let bounds = |mode, size| ChildBounds::new(mode, size, u64::MAX);
-        let compile = ChildBounds { seconds: 1200, memory: 4096 * MIB, output: 224 * MIB };
-        assert_eq!(bounds("compile", 10 * MIB), Some(compile));
+        let compile = || ChildBounds { seconds: 1200, memory: 4096 * MIB, output: 224 * MIB };
+        for mode in ["compile", "compile-quick", "compile-metered"] {
+            assert_eq!(bounds(mode, 10 * MIB), Some(compile()));
+        }
         assert_eq!(bounds("compile", u64::MAX).unwrap().output, 1024 * MIB);
         let load = ChildBounds { seconds: 30, memory: 116 * MIB, output: 21 * MIB };
         assert_eq!(bounds("load", 10 * MIB), Some(load));

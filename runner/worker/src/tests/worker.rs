@@ -16,7 +16,7 @@ use std::{
 
 use runner_model::{
     Digest, GuestPhase, Limits, Micros, ProviderName, TaskId, TrialId,
-    cache::entry_name,
+    cache::CodeForm,
     digest,
     prepare::{Described, Prepare, Problem, Ready},
     protocol::{
@@ -92,8 +92,9 @@ impl Supervisor {
     fn compile(&self, plugin: &[u8]) {
         static ENTRIES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
         let entry = &ENTRIES[usize::from(plugin == SPIN)];
-        let entry = entry.get_or_init(|| runner_sandbox::compile(plugin, false).unwrap());
-        let name = entry_name(&digest(plugin), &self.compile_key);
+        let entry =
+            entry.get_or_init(|| runner_sandbox::compile(plugin, CodeForm::Optimized).unwrap());
+        let name = CodeForm::Optimized.entry_name(&digest(plugin), &self.compile_key);
         // Under a new name: a worker may have loaded the entry, and reads from its file.
         fs::write(self.path("part"), entry).unwrap();
         fs::rename(self.path("part"), Path::new(&self.path("cache")).join(name)).unwrap();

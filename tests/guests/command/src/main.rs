@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         ["loop"] => loop {
             std::hint::black_box(());
         },
+        ["count", path] => count(path, Duration::ZERO),
+        ["count-asleep", path] => count(path, Duration::from_millis(1)),
         ["recurse"] => print!("{}", recurse(0)),
         ["random"] => print!("{}", RandomState::new().hash_one(0)),
         ["sources"] => sources(),
@@ -49,6 +51,22 @@ fn main() -> ExitCode {
         ref other => panic!("cannot do {other:?}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Writes numbers to a file, one after the other, with a pause and some work for each. Never ends.
+fn count(path: &str, pause: Duration) {
+    for number in 1.. {
+        // Each write leaves a whole number.
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(path);
+        let written = file.and_then(|mut file| file.write_all(format!("{number:08}").as_bytes()));
+        written.expect("a file that can be written");
+        for step in 0..number % 10_000 {
+            std::hint::black_box(step);
+        }
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
+    }
 }
 
 /// Prints what the host gives beside inputs: times, random numbers, and attributes and names of files.

@@ -60,11 +60,14 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
         "call_text" => call(text("call_text"), text("text")),
         "fail" => return Err(text("fail").to_owned()),
         "get" => {
-            let key = step["x-key"].as_str().map(|key| ("x-key".to_owned(), key.to_owned()));
+            let key = step["x-key"].as_str().map(|key| match key.strip_prefix('@') {
+                Some(path) => fs::read_to_string(path).unwrap_or_default(),
+                None => key.to_owned(),
+            });
             let request = http::Request {
                 method: "GET".to_owned(),
                 url: text("get").to_owned(),
-                headers: key.into_iter().collect(),
+                headers: key.map(|key| ("x-key".to_owned(), key)).into_iter().collect(),
                 body: None,
                 timeout: None,
                 extra: None,

@@ -89,7 +89,9 @@ fn of<T: JsonSchema>(name: &str, title: &str) -> Value {
     let mut schema = schema_settings(true).into_generator().into_root_schema_for::<T>().to_value();
     schema["$id"] = format!("urn:runner:schema:{name}").into();
     schema["title"] = title.into();
-    if let Some(version) = schema.pointer_mut("/properties/v").and_then(Value::as_object_mut) {
+    if let Some(version) = schema.pointer_mut("/properties/v").and_then(Value::as_object_mut)
+        && !version.contains_key("enum")
+    {
         version.entry("const").or_insert(VERSION.into());
     }
     schema

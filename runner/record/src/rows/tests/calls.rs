@@ -159,6 +159,46 @@ fn journals_have_the_calls_since_the_last_new_start() {
     assert_eq!(journals.get(&JournalKey::new(2, 1)).unwrap().calls().unwrap().count, 1);
 }
 
+/// Lines of version 1 have the same form, without ends of tools.
+#[test]
+fn ends_of_tools_are_hashed_and_no_requests() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 9);
+    let ended = |call: u32| {
+        let entry = Entry::Ended { call, fuel: 1 << 60, at_ns: 7 };
+        String::from_utf8(entry.to_bytes()).unwrap()
+    };
+    assert_eq!(ended(2), r#"{"ended":{"call":2,"fuel":1152921504606846976,"at_ns":7}}"#);
+    for impossible in [ended(0), ended(1).replace('7', "1000000000000000001")] {
+        Entry::read(impossible.as_bytes()).unwrap_err();
+    }
+    let lines = |entries: &[&str]| {
+        let lines = (1..).zip(entries).map(|(number, entry)| line(&owned, 1, number, entry));
+        lines.collect::<Vec<_>>()
+    };
+    let read_all = |lines: &[Vec<u8>]| {
+        fs::write(path(&owned), lines.concat()).unwrap();
+        let (mut journals, damaged) = read(&owned);
+        let journal = std::mem::take(journals.at(JournalKey::new(1, 1)));
+        (journal.calls(), journal.problem, damaged)
+    };
+    let [start, first, second] = [&start(false), &ended(1), &ended(4)];
+    let sha256 = digest([start.as_str(), first, second].concat().as_bytes());
+    let calls = Some(Calls { count: 0, sha256 });
+    assert_eq!(read_all(&lines(&[start, first, second])), (calls, None, vec![]));
+    let (.., damaged) = read_all(&lines(&[start, second, first]));
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+
+    let exchange = exchange(1, 9);
+    let whole = lines(&[start, &exchange]);
+    let with_version = |v: u8| {
+        let changed = whole.iter().map(|line| changed_line(line, |call| call.v = v));
+        read_all(&changed.collect::<Vec<_>>())
+    };
+    assert_eq!(with_version(1), read_all(&whole));
+    assert!(with_version(3).2[0].1.contains("another version"));
+}
+
 #[test]
 fn damaged_calls_continue_nothing() {
     let folder = folder();

@@ -15,7 +15,9 @@ use std::{
 };
 
 use runner_model::{
-    Digest, digest,
+    Digest,
+    cache::CodeForm,
+    digest,
     grants::FsMode,
     log::Level,
     provider::{MountedFolder, OutputForm, PluginKind, Protocol},
@@ -37,7 +39,7 @@ static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
     let [module, program] = guests::programs("files-command");
     [guests::component("files"), program, module].map(|file| {
         let wasm = fs::read(file).unwrap();
-        (digest(&wasm), compile(&wasm, false).unwrap())
+        (digest(&wasm), compile(&wasm, CodeForm::Optimized).unwrap())
     })
 });
 
@@ -68,7 +70,7 @@ impl World {
             bench.keep(digest, compiled);
             bench
                 .engines
-                .load(bench.cache.path(), digest, false, bench.limits.stack)
+                .load(bench.cache.path(), digest, CodeForm::Optimized, bench.limits.stack)
                 .unwrap()
                 .unwrap()
         });
