@@ -61,6 +61,8 @@ pub(crate) struct Guard {
     deadline: RunTime,
     /// Set once the guest must end because of a limit. Clones of the guard share it.
     used_up: Arc<OnceLock<UsedUp>>,
+    /// Whether the guest waits for a tool. Clones of the guard share it.
+    has_tool: Arc<AtomicBool>,
     /// `None` if the guest sees real time.
     pub(crate) determinism: Option<Determinism>,
     /// Whether the guest's code counts fuel.
@@ -232,6 +234,7 @@ impl Guard {
             suspended,
             deadline,
             used_up,
+            has_tool: Arc::default(),
             determinism: None,
             is_metered: false,
         }
@@ -283,7 +286,7 @@ impl Guard {
 
     /// Runs a guest to its end, deadline or interrupt. [`Guard::tick`] ends a guest that computes;
     /// one that waits in the host ends because its future is dropped here. A panic of the host
-    /// becomes an error.
+    /// becomes an error. A guest that waits for a tool ends after it, see [`Guard::wait_for_tool`].
     pub(crate) async fn bound<T>(
         &self,
         // Pinned by the caller: the future of a call has 6 KiB, and moving it takes as long as the
@@ -294,10 +297,11 @@ impl Guard {
         poll_fn(|context| {
             // Before polling: the guest may be one of many that wait for their turn, and would take
             // it first.
-            if self.interrupt.is_now() {
+            let is_free = !self.has_tool.load(Ordering::Relaxed);
+            if is_free && self.interrupt.is_now() {
                 return Poll::Ready(Err(Halt::Stopped.into()));
             }
-            if self.interrupt.is_paused() {
+            if is_free && self.interrupt.is_paused() {
                 let halt = halted.as_mut().poll(context);
                 // A pause that ends between the two checks wakes nothing.
                 if halt.is_ready() || self.interrupt.is_paused() {
@@ -305,6 +309,9 @@ impl Guard {
                 }
             }
             let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
+            if matches!(polled, Ok(Poll::Pending)) && self.has_tool.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
             if let Some(end) = self.determinism.as_ref().and_then(|one| one.exchanges.end()) {
                 return Poll::Ready(Err(end.into()));
             }
@@ -335,6 +342,15 @@ impl Guard {
             }
         })
         .await
+    }
+
+    /// Waits for a tool, also beyond the end of the guest. The guard of the tool has the same interrupt and almost the same
+    /// deadline, so that is short. A dropped tool would leave no trace: no use of resources, no report, no step.
+    pub(crate) async fn wait_for_tool<T>(&self, tool: impl Future<Output = T>) -> T {
+        self.has_tool.store(true, Ordering::Relaxed);
+        let ended = tool.await;
+        self.has_tool.store(false, Ordering::Relaxed);
+        ended
     }
 
     /// Returns the reason why a guest has ended that may have used up its fuel.
@@ -387,15 +403,18 @@ impl Guard {
         self.interrupt.until(self.interrupt.run_time() + Micros::from(time)).await;
     }
 
+    /// Returns an error if the guest must end because of its deadline or an interrupt.
+    pub(crate) fn check_halt(&self) -> Result<(), Halt> {
+        if self.interrupt.is_now() {
+            return Err(Halt::Stopped);
+        }
+        if self.remaining().is_zero() { Err(Halt::Timeout) } else { Ok(()) }
+    }
+
     /// Ends or resumes the guest of a store. Called whenever the epoch changes.
     pub(crate) fn tick(&self, store: &impl AsContext) -> wasmtime::Result<UpdateDeadline> {
-        if self.interrupt.is_now() {
-            return Err(Halt::Stopped.into());
-        }
+        self.check_halt()?;
         // During a pause `bound` does not poll the guest again after it yields.
-        if self.remaining().is_zero() {
-            return Err(Halt::Timeout.into());
-        }
         if self.tool_time().is_some_and(|time| time.end_here(store)) {
             return Err(Halt::Timeout.into());
         }

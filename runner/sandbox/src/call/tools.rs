@@ -70,23 +70,26 @@ impl tools::Host for Sandbox {
             quota: self.quota.clone(),
             workspace: lent.clone(),
         };
-        let ended = tools.run(index, input.get(), inside).await;
-        if let Some(lent) = lent {
-            self.take_back(lent.take())?;
-        }
-        let is_over = match (&time, &ended.ending) {
-            // Only time that later guests find again may decide the result of a deterministic guest.
-            (Some(time), Ending::Timeout) => !time.keep_end().await,
-            (Some(time), Ending::Reply(_) | Ending::Error(_)) => {
-                time.check_end().await;
-                false
-            }
-            _ => false,
-        };
+        let run = tools.run(index, input.get(), inside);
+        let ended = self.host.guard.wait_for_tool(run).await;
         let took = ended.had_sandbox.then_some(ended.duration);
+        // First, because all that follows may end the caller.
         let result = self.host.end_tool(&name, ended);
         let (name, input, result_of) = (&*name, input.get(), result.as_ref().map(String::as_str));
         self.host.add_call(&ToolCall { name, input, result: result_of, took });
+        if let Some(lent) = lent {
+            self.take_back(lent.take())?;
+        }
+        self.host.guard.check_halt()?;
+        let is_over = match (&time, result.as_ref().map_err(|error| error.kind)) {
+            (None, _) | (_, Err(ToolErrorKind::Stopped)) => false,
+            // Only time that later guests find again may decide the result of a deterministic guest.
+            (Some(time), Err(ToolErrorKind::Timeout)) => !time.keep_end().await,
+            (Some(time), _) => {
+                time.check_end().await;
+                false
+            }
+        };
         if is_over { Err(Halt::Timeout.into()) } else { Ok(result) }
     }
 }

@@ -43,6 +43,29 @@ async fn waiting_guest_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn guest_ends_after_its_tool() {
+    let interrupt = Interrupt::default();
+    let guard = Guard::new(interrupt.clone(), Micros(0));
+    let has_ended = Cell::new(false);
+    let guest = pin!(async {
+        let tool = poll_fn(|_| if has_ended.get() { Poll::Ready(()) } else { Poll::Pending });
+        guard.wait_for_tool(tool).await;
+        guard.check_halt()?;
+        Ok(())
+    });
+    let mut bound = pin!(guard.bound(guest));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(bound.as_mut().poll(&mut context).is_pending());
+    has_ended.set(true);
+    // Its folders may take until then.
+    interrupt.pause(true);
+    let Poll::Ready(Err(error)) = bound.as_mut().poll(&mut context) else {
+        panic!("it goes on");
+    };
+    assert_eq!(error.downcast_ref(), Some(&Halt::Timeout));
+}
+
+#[tokio::test]
 async fn call_time_stands_still_during_pause() {
     let interrupt = Interrupt::default();
     let guard = Guard::new(interrupt.clone(), Micros(3_600_000_000));

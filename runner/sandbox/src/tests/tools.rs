@@ -10,14 +10,15 @@ use std::{
 };
 
 use runner_model::provider::{OutputForm, Protocol};
+use runner_model::row::{Metric, Usage};
 use runner_model::workspace::{EntryKind, TreeEntry};
 use runner_model::{ErrorClass, Limits, Micros, Time, digest};
 use serde_json::{Value, json};
 
 use super::support::{Bench, guests, output, wait_for_removal};
 use crate::{
-    Access, Activity, Base, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool,
-    Overlay, Plugin, RunningTool, Toolbox, failure,
+    Access, Activity, Base, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, Interrupt,
+    ListedTool, Overlay, Plugin, RunningTool, Toolbox, failure,
 };
 
 /// Tools that are provided by plugins with the given limits.
@@ -202,13 +203,14 @@ fn errors_of_tools_are_data_for_the_caller() {
 
 #[test]
 fn caller_ends_with_its_tool() {
-    let bench = Bench { timeout: std::time::Duration::from_millis(200), ..Bench::new() };
+    let bench = Bench { timeout: std::time::Duration::from_secs(1), ..Bench::new() };
     let command = || bench.guest(&guests::command());
     let tools = Tools::new(&bench, vec![("command", command(), Limits::default())]);
     let caller = caller(&bench);
     for step in ["loop", "sleep"] {
         let ended = run(&bench, &caller, &tools, &json!([{"call": "command", "input": [step]}]));
         assert!(matches!(ended.ending, Ending::Timeout), "{step}: {:?}", ended.ending);
+        assert_eq!(ended.transcript.len(), 1, "{step}");
     }
     let calls = json!([{"call": "command", "input": ["say", "a"]}]);
     let calls = json!([calls[0], calls[0], calls[0]]);
@@ -231,7 +233,45 @@ impl Toolbox for Ends {
     }
 }
 
-/// The caller of a stopped tool seldom sees the error, because the stop ends it, too.
+/// A tool that still has to end when its caller has to.
+#[derive(Debug)]
+struct Late([ListedTool; 1], Interrupt);
+
+impl Toolbox for Late {
+    fn list(&self) -> &[ListedTool] {
+        &self.0
+    }
+
+    fn run<'a>(&'a self, _: usize, _: &'a str, _: Inside) -> RunningTool<'a> {
+        Box::pin(async move {
+            self.1.now();
+            tokio::task::yield_now().await;
+            Ended {
+                had_sandbox: true,
+                usage: Usage { http_requests: 3, ..Usage::default() },
+                reported: vec![Metric { name: "total_tokens".into(), value: 9.0, unit: None }],
+                ..Ended::without_sandbox(Ending::Stopped)
+            }
+        })
+    }
+}
+
+#[test]
+fn call_counts_that_is_in_flight_when_its_caller_ends() {
+    let bench = Bench::new();
+    let caller = caller(&bench);
+    let late =
+        ListedTool { name: "late".to_owned(), description: String::new(), input_schema: None };
+    let tools: Arc<dyn Toolbox> = Arc::new(Late([late], caller.interrupt.clone()));
+    let call = Call { tools: Some(tools), ..bench.call(r#"[{"call": "late"}]"#) };
+    let ended = bench.runtime.block_on(caller.run(&mut None, call));
+    assert!(matches!(ended.ending, Ending::Stopped), "{:?}", ended.ending);
+    assert_eq!((ended.usage.http_requests, ended.reported_by_tools[0].value), (3, 9.0));
+    let step: Value = serde_json::from_str(ended.transcript[0].get()).unwrap();
+    assert_eq!(step["extra"]["error"], "stopped");
+}
+
+/// The caller of a stopped tool sees the error only if the run continues.
 #[test]
 fn stopped_tool_and_one_without_a_sandbox_are_errors() {
     let bench = Bench::new();
