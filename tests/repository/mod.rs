@@ -299,7 +299,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Files that write rows, or decide when a trial ends.
-const WRITERS: [&str; 2] = ["engine/src/schedule/schedule.rs", "engine/src/session/in_flight.rs"];
+const WRITERS: [&str; 2] = ["engine/src/schedule/reports.rs", "engine/src/session/follow_up.rs"];
 
 #[test]
 fn only_the_fold_decides_which_rows_count() {

@@ -18,7 +18,7 @@ fn grader(name: &str, keys: &str, acts: &Value) -> String {
 }
 
 /// Creates the scenario of [`agent`] whose tests name all of these graders.
-fn graded(keys: &str, graders: &[(&str, &str, Value)], tests: &[(&str, Value)]) -> Runner {
+pub fn graded(keys: &str, graders: &[(&str, &str, Value)], tests: &[(&str, Value)]) -> Runner {
     let tables: String =
         graders.iter().map(|(name, keys, acts)| grader(name, keys, acts)).collect();
     let runner = agent(&format!("{keys}\n{tables}"), tests);
@@ -29,7 +29,7 @@ fn graded(keys: &str, graders: &[(&str, &str, Value)], tests: &[(&str, Value)]) 
     runner
 }
 
-fn change(runner: &Runner, from: &str, to: &str) {
+pub fn change(runner: &Runner, from: &str, to: &str) {
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     assert!(scenario.contains(from));
     runner.scenario(&scenario.replace(from, to));

@@ -8,6 +8,7 @@ mod files;
 mod graded_workspaces;
 mod judging;
 mod network;
+mod partial_grades;
 mod secrets;
 mod tools;
 mod usage;

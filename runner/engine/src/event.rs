@@ -71,6 +71,8 @@ pub enum RunEvent<'a> {
         trial: u64,
         /// The outcome and the place of the row.
         row: RowFacts,
+        /// Whether a row before this one has settled the trial: a grader only adds its grade.
+        again: bool,
         /// The row as JSON, without the line break.
         line: &'a [u8],
         /// Trials by outcome, including this row if it is final.

@@ -63,6 +63,7 @@ mod plan {
     pub(crate) use self::diff::{changes_since, difference, plugin_changes};
     pub(crate) use self::filtering::{matching_rows, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
+    pub(crate) use self::graders::{TestGrader, unanswered};
     pub(crate) use self::known::has_same_known;
     pub(crate) use self::load::{load_plan, load_plan_at, manifest_providers, metadata};
     pub(crate) use self::plan::{Plan, Rescored};
@@ -85,6 +86,7 @@ mod schedule {
     mod effect;
     mod lanes;
     mod memory;
+    mod reports;
     #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
     mod schedule;
     mod settings;
@@ -95,7 +97,9 @@ mod schedule {
 
     pub(crate) use self::budgets::{Spending, has_output};
     pub use self::effect::Blame;
-    pub(crate) use self::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
+    pub(crate) use self::effect::{
+        Assignment, Effect, LostReason, Next, RowForm, StopMode, Waiting,
+    };
     pub(crate) use self::schedule::Schedule;
     pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Shape, Trials};
 
@@ -159,6 +163,7 @@ mod session {
     mod checking;
     mod coordinator;
     mod ending;
+    mod follow_up;
     mod group;
     mod in_flight;
     mod journals;

@@ -255,6 +255,10 @@ pub struct Expect {
     /// Expected calls of tools, and the end of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<ExpectedTranscript>,
+    /// Whether `workspace`, `metrics`, `transcript` and the graders that have a workspace decide about an attempt that a timeout
+    /// or a limit has cut off.
+    #[serde(skip_serializing_if = "is_default")]
+    pub judge_partial: bool,
     /// Names of the graders that judge the output if all other expectations hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<String>,
@@ -384,7 +388,7 @@ pub struct Unwanted {
 impl Expect {
     /// Returns whether any reply passes.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self { judge_partial: self.judge_partial, ..Self::default() }
     }
 
     /// Returns the keys whose empty tables check nothing, with words for the values that pass.

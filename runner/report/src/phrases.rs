@@ -71,10 +71,11 @@ pub fn workspace(found: &WorkspaceResult) -> String {
 
 /// Formats a verdict with its score: `pass 0.9`.
 pub fn grade(grade: &Grade<'_>) -> String {
+    let partial = if grade.partial { "partial " } else { "" };
     let verdict = grade.verdict.map_or("error", Verdict::as_str);
-    let Some(score) = grade.score else { return verdict.to_owned() };
+    let Some(score) = grade.score else { return format!("{partial}{verdict}") };
     let [score, _] = score_and_least(score, grade.min_score.unwrap_or(score));
-    format!("{verdict} {score}")
+    format!("{partial}{verdict} {score}")
 }
 
 /// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts unexpected results, and `≈` known failures.

@@ -6,14 +6,15 @@ use std::{borrow::Cow, fs, io, mem, path::Path, sync::Arc};
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{InFlight, without_noise};
 use runner_model::row::{Hint, RowError};
+use runner_model::test::{Expect, Test};
 use runner_model::transcript::TranscriptResult;
-use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
+use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time};
 use runner_sandbox::{
-    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, ListedTool,
-    Toolbox, failure, host_fault, host_fault_reason,
+    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, LeftFile,
+    ListedTool, Toolbox, failure, host_fault, host_fault_reason,
 };
 
-use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
+use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, judge_cut, max_tree_bytes};
 use crate::left::artifacts::fit_row;
 use crate::left::transcripts::{transcript_file, write_transcript};
 use crate::left::workspaces::{add_changes, left_files};
@@ -230,9 +231,23 @@ impl Attempt<'_> {
         let mut of_host = Vec::new();
         if host_fault.is_none() {
             of_host = add_changes(&mut row, base.copied(), ended.workspace);
+            self.judge_left(&mut row, &of_host, &expect, &evidence);
             of_host.extend(text.map(transcript_file));
         }
         AttemptResult { row, said: ended.said, left, of_host, host_fault }
+    }
+
+    /// Judges the workspace of an attempt that was cut off, if `files` of it are kept or it is as it was.
+    fn judge_left(
+        &self,
+        row: &mut Row<'_>,
+        files: &[LeftFile],
+        expect: &Expect,
+        evidence: &Evidence<'_>,
+    ) {
+        if !files.is_empty() || row.workspace.is_some_and(|left| left.is_kept()) {
+            judge_cut(self.cache, expect, row, evidence);
+        }
     }
 
     /// Writes the transcript of a call. `None` without steps.

@@ -184,6 +184,7 @@ pub fn grade(
         denied: row.denied,
         calls: row.calls,
         asked,
+        partial: false,
         session: 0,
     }
 }

@@ -232,6 +232,7 @@ impl Slots {
                 row.checks.retain(|check| check.kind.is_some());
                 let judgement = Judgement {
                     outcome: row.outcome,
+                    cut_by: row.cut_by,
                     checks: row.checks,
                     truncated: row.truncated,
                     grades: self.standing_grades(&test, &stored),
@@ -613,8 +614,7 @@ impl Slots {
     async fn base(&self, digest: Option<&Digest>) -> io::Result<Option<Arc<Base>>> {
         let Some(digest) = digest else { return Ok(None) };
         let request = |digest: &Digest| self.request(digest);
-        let copy = self.bases.copy(digest, request, async |digest| self.blob(digest).await);
-        copy.await.map(Some)
+        self.bases.copy(digest, request, async |digest| self.blob(digest).await).await.map(Some)
     }
 
     /// Requests a blob if it is missing.

@@ -55,7 +55,7 @@ mod judge {
     pub use self::diff::{changed_lines, text_diff};
     pub use self::json::{max_tree_bytes, tree_bytes, without_fence};
     pub use self::left::JudgedFiles;
-    pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
+    pub use self::{checks::Evidence, outcome::judge, outcome::judge_cut, outcome::rejudge};
 
     #[cfg(test)]
     #[path = "../tests/judge.rs"]

@@ -207,6 +207,16 @@ impl<'a> Screen<'a> {
     }
 
     /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
+    /// Prints the row of a trial that was printed, with a grade that decides nothing.
+    fn print_partial(&mut self, line: &[u8]) {
+        if self.failures.trials <= MAX_BLOCKS
+            && let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line)
+        {
+            self.denials.add(&row);
+            self.out.data(&trials::line(&row, None));
+        }
+    }
+
     fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
         let is_failure = facts.is_final && facts.state.is_unexpected(facts.outcome);
         let is_retried = !facts.is_final && facts.outcome.is_bad();
@@ -283,11 +293,15 @@ impl Observer for Screen<'_> {
                     self.out.talk(&format!("compiled {plugin} in {took}"));
                 }
             }
-            RunEvent::Row { trial, row, line, counts, planned } => {
+            RunEvent::Row { trial, row, again, line, counts, planned } => {
                 if let Some(progress) = &mut self.progress {
-                    progress.settled += u64::from(row.is_final);
+                    progress.settled += u64::from(row.is_final && !again);
                 }
-                self.print_row(*trial, *row, line, [counts.done(), counts.needed_of(*planned)]);
+                if *again {
+                    self.print_partial(line);
+                } else {
+                    self.print_row(*trial, *row, line, [counts.done(), counts.needed_of(*planned)]);
+                }
             }
             RunEvent::Progress { live, planned, in_flight, waits } => {
                 let keys = self.keys.as_ref().filter(|_| !self.is_stopping);

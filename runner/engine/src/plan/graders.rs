@@ -4,11 +4,39 @@ use std::io;
 
 use runner_model::protocol::{Task, TaskKind, TimeoutRule};
 use runner_model::provider::{Grading, Provider};
-use runner_model::{Digest, Fingerprint, Places as _, TrialId, digest};
+use runner_model::{Digest, Fingerprint, Places as _, ProviderName, RowRef, TrialId, digest};
 
-use super::plan::Plan;
+use super::{plan::Plan, test_line::TestLine};
+
+/// A grader of a test.
+#[derive(Clone, Debug)]
+pub(crate) struct TestGrader {
+    /// Index of the provider.
+    pub(crate) place: u16,
+    pub(crate) name: ProviderName,
+    /// Whether it reads the workspace of an attempt. Only such graders judge attempts that were cut off, which have no output.
+    pub(crate) has_workspace: bool,
+}
 
 impl Plan {
+    /// Returns the graders of a test, in the order in which they judge its outputs.
+    pub(crate) fn graders_of(&self, test: &TestLine<'_>) -> io::Result<Vec<TestGrader>> {
+        let mut graders = Vec::new();
+        for wanted in test.graders()? {
+            let providers = self.providers.iter().map(|prepared| &prepared.provider);
+            let mut providers = (0..).zip(providers).filter(|(_, one)| one.grading.is_some());
+            let grader = providers.find(|(_, one)| *one.name == wanted);
+            let grader = grader.map(|(place, one)| TestGrader {
+                place,
+                name: one.name.clone(),
+                has_workspace: one.grading.as_ref().is_some_and(|one| one.workspace.is_some()),
+            });
+            let missing = || io::Error::other(format!("there is no grader `{wanted}`"));
+            graders.push(grader.ok_or_else(missing)?);
+        }
+        Ok(graders)
+    }
+
     /// Turns the task of a trial into the call of a grader with this number, from 1. `judgement` is the fingerprint by which the
     /// trial is judged. Returns the grader's settings.
     ///
@@ -62,4 +90,14 @@ impl Plan {
         );
         Some(digest(parts.as_bytes()))
     }
+}
+
+/// Returns those of `graders` that judge a row and have no grade in it.
+pub(crate) fn unanswered<'g>(
+    graders: &'g [TestGrader],
+    row: &RowRef<'_>,
+) -> impl Iterator<Item = &'g TestGrader> {
+    let is_cut = row.cut_by.is_some();
+    let graders = graders.iter().filter(move |grader| grader.has_workspace || !is_cut);
+    graders.filter(|grader| row.grades.iter().all(|grade| *grade.grader != *grader.name))
 }

@@ -2,15 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::{
-    io,
     iter::successors,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use runner_model::{
-    Budgets, Counts, Places, ProviderName, SessionSettings, digest, row::read_line,
-};
+use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
 use runner_model::{
     known::Known,
     provider::{PreparedProvider, Provider},
@@ -20,7 +17,7 @@ use runner_prepare::{ContentSource, Fingerprints, Secrets, development, machine,
 use runner_record::{End, Fold, NewSession, PluginCache, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
-use super::{rejudge::Rejudge, replayed::Replayed, test_line::TestLine};
+use super::{rejudge::Rejudge, replayed::Replayed};
 use crate::schedule::{Bounds, Pending, ScheduleSettings, Shape, Spending, Trials, has_output};
 use crate::workers::{Remote, RemoteRequest, Supplies, shapes};
 use crate::{EngineError, SessionRequest, trust::usable};
@@ -454,20 +451,6 @@ impl Plan {
             "{text}, so no trial could start; to raise it: {}",
             run.command("resume", &raise)
         )))
-    }
-
-    /// Returns the indexes and names of the graders of a test, in the order in which they judge its outputs.
-    pub(crate) fn graders_of(&self, test: &TestLine<'_>) -> io::Result<Vec<(u16, ProviderName)>> {
-        let mut graders = Vec::new();
-        for wanted in test.graders()? {
-            let providers = self.providers.iter().map(|prepared| &prepared.provider);
-            let mut providers = (0..).zip(providers).filter(|(_, one)| one.grading.is_some());
-            let grader = providers.find(|(_, one)| *one.name == wanted);
-            let grader = grader.map(|(place, one)| (place, one.name.clone()));
-            let missing = || io::Error::other(format!("there is no grader `{wanted}`"));
-            graders.push(grader.ok_or_else(missing)?);
-        }
-        Ok(graders)
     }
 
     /// Returns the shapes of the workers for `pending` trials.

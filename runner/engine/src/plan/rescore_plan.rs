@@ -241,15 +241,19 @@ impl RescorePlan {
             test.fingerprints(&self.plan.fingerprints, planned.provider)?;
         let class = row.error.as_ref().and_then(|error| error.class);
         let has_grader_error = class == Some(ErrorClass::Grader);
-        let has_no_output = matches!(row.outcome, Outcome::Error | Outcome::Timeout)
-            && !has_grader_error
-            && test.expect()?.error.is_none();
+        let is_cut = row.limit_that_cut().is_some() && test.expect()?.error.is_none();
+        let is_cut = is_cut
+            && (test.has_workspace_grader(&self.plan.providers)? || test.judges_partial()?);
+        let is_bad = matches!(row.outcome, Outcome::Error | Outcome::Timeout) && !has_grader_error;
+        let lacks_grades = is_cut && is_bad && self.lacks_grades(row, &test)?;
+        let has_no_output = !is_cut && is_bad && test.expect()?.error.is_none();
         Ok(if row.fingerprint != Some(execution) {
             RescoreReason::Kept("its test or provider has changed since it ran")
         } else if !self.with_graders && !test.graders()?.is_empty() {
             RescoreReason::Kept("its test has graders")
         } else if !place.is_ungraded
             && !has_grader_error
+            && !lacks_grades
             && row.judgement_fingerprint == Some(judgement)
         {
             JUDGED_ALREADY
@@ -263,11 +267,22 @@ impl RescorePlan {
             RescoreReason::Unjudgeable(why)
         } else if place.is_ungraded {
             RescoreReason::Judged("not all of its graders have answered")
+        } else if lacks_grades {
+            RescoreReason::Judged("what it left has yet to be judged")
         } else if has_grader_error {
             RescoreReason::Judged("one of its graders ended in an error")
         } else {
             RescoreReason::Judged("its expectations or graders have changed")
         })
+    }
+
+    /// Returns whether a grader of the workspace has not answered about an attempt that was cut off.
+    fn lacks_grades(&self, row: &RowRef<'_>, test: &TestLine<'_>) -> io::Result<bool> {
+        let graders = self.plan.graders_of(test)?;
+        let has = |name: &str| {
+            row.grades.iter().any(|grade| *grade.grader == *name && grade.error.is_none())
+        };
+        Ok(graders.iter().any(|grader| grader.has_workspace && !has(&grader.name)))
     }
 
     /// Returns whether and why a trial is judged.

@@ -71,6 +71,9 @@ pub(crate) struct Expect {
     /// Present if the verdict needs what the attempt has left in its workspace.
     pub(crate) workspace: Option<IgnoredAny>,
     pub(crate) transcript: Option<ExpectedTranscript>,
+    /// Whether the workspace of an attempt that was cut off decides about it.
+    #[serde(default)]
+    judge_partial: bool,
 }
 
 impl<'a> TestLine<'a> {
@@ -176,6 +179,17 @@ impl TestLine<'_> {
         // Few tests have graders, and this is called for each trial.
         let has_graders = self.expect.is_some_and(|raw| raw.get().contains("\"graders\":"));
         if has_graders { Ok(self.expect()?.graders) } else { Ok(Vec::new()) }
+    }
+
+    /// Returns whether the workspace of an attempt that was cut off decides about it.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(crate) fn judges_partial(&self) -> serde_json::Result<bool> {
+        // Few tests do, and this is called for each trial.
+        let may = self.expect.is_some_and(|raw| raw.get().contains("\"judge_partial\":true"));
+        if may { Ok(self.expect()?.judge_partial) } else { Ok(false) }
     }
 
     /// Returns whether a grader reads what the test's attempts have left in their workspaces.

@@ -1,6 +1,6 @@
 //! [`Effect`]: instructions to the coordinator, and types that events and effects share.
 
-use runner_model::{Micros, Reason, RunTime, TaskId, WorkerId};
+use runner_model::{Micros, Outcome, Reason, RunTime, TaskId, WorkerId};
 
 /// An attempt for a worker. The coordinator creates its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,28 @@ pub(super) enum Step {
     Done,
 }
 
+/// The next step after a row, by its test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Nothing,
+    /// The row is `ungraded` until this grader has answered.
+    Grader(u16),
+    /// The attempt was cut off. If no retry follows, its outcome is final, and this grader only adds its grade.
+    Partial(u16),
+    /// The attempt was cut off. If no retry follows, its workspace decides: the outcome, and a grader if that is `ungraded`.
+    Decided(Outcome, Option<u16>),
+}
+
+/// The row that is written of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowForm {
+    Reported,
+    /// Final, and a grader that only adds its grade is called.
+    Partial,
+    /// That of [`Next::Decided`].
+    Decided,
+}
+
 /// An instruction to the coordinator. Instructions must be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -85,6 +107,7 @@ pub enum Effect {
         task: TaskId,
         /// `None` writes the report that is being handled.
         lost: Option<LostReason>,
+        form: RowForm,
         /// Whether the row settles the trial.
         is_final: bool,
         /// Whether the attempt passed after one that did not.

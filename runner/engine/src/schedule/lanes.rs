@@ -39,6 +39,8 @@ pub(super) struct OpenTrial {
     pub(super) suspect: Option<u8>,
     /// Whether the next attempt reserves its full memory limit.
     pub(super) needs_limit: bool,
+    /// Whether the trial has its final row, to which graders only add their grades.
+    pub(super) is_settled: bool,
 }
 
 impl OpenTrial {
@@ -67,6 +69,8 @@ struct Output {
     attempts: u32,
     /// Whether an attempt of any session did not pass.
     had_bad: bool,
+    /// Whether the trial has its final row.
+    is_settled: bool,
 }
 
 #[derive(Debug)]
@@ -166,9 +170,9 @@ impl Lane {
         if let Some(trial) = self.due.remove(&index) {
             return Some(trial);
         }
-        if let Some(Output { attempts, had_bad }) = self.outputs.remove(&index) {
-            let lane = self.place;
-            return Some(OpenTrial { index, lane, attempts, had_bad, ..OpenTrial::default() });
+        if let Some(Output { attempts, had_bad, is_settled }) = self.outputs.remove(&index) {
+            let open = OpenTrial { index, lane: self.place, attempts, ..OpenTrial::default() };
+            return Some(OpenTrial { had_bad, is_settled, ..open });
         }
         let trial = self.next?;
         self.next = OpenTrial::next(trial.lane, self.kind, trial.index + 1, trials);
@@ -185,7 +189,8 @@ impl Lane {
 
     /// Queues a trial whose row is on disk for its next grader.
     pub(super) fn add_output(&mut self, trial: &OpenTrial) {
-        let output = Output { attempts: trial.attempts, had_bad: trial.had_bad };
+        let OpenTrial { attempts, had_bad, is_settled, .. } = *trial;
+        let output = Output { attempts, had_bad, is_settled };
         self.outputs.insert(trial.index, output);
     }
 

@@ -107,7 +107,7 @@ impl Schedule {
         trial.had_bad |= flight.kind == LaneKind::Attempts;
         trial.suspect = None;
         if self.retry(trial, Some(Ending::STUCK), policy) {
-            self.write(task, Some(LostReason::Stuck), false, false);
+            self.write_retried(&trial, task, Some(LostReason::Stuck));
         } else {
             let is_unexpected = policy.is_unexpected(Outcome::Timeout);
             let next = policy.next_grader;

@@ -377,13 +377,13 @@ impl Coordinator<'_> {
                         self.fail(Reason::Machine, message);
                     }
                 }
-                Effect::Write { task, lost, is_final, flaky } => {
+                Effect::Write { task, lost, form, is_final, flaky } => {
                     let report = match lost {
                         Some(reason) => self.report_for(task, reason),
                         None => report.take(),
                     };
                     if let Some(report) = report {
-                        self.write(task, report, is_final, flaky);
+                        self.write(task, report, form, is_final, flaky);
                     }
                 }
                 Effect::LeaveOutRetry { trial, wait, bound } => {

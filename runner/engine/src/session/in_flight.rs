@@ -6,14 +6,14 @@ use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Recorded, ReportHead, T
 use runner_model::provider::Provider;
 use runner_model::row::{Artifact, Calls, FailureKinds, RowError, check_row, read_line};
 use runner_model::{
-    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
-    RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
+    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, Row, RowRef, RunTime,
+    TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
 use runner_record::{JournalKey, RecordError, RunDir, now};
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{Plan, StoredRow, TestLine};
-use crate::schedule::{Assignment, LostReason, Policy};
+use crate::plan::{Plan, StoredRow, TestGrader, TestLine, unanswered};
+use crate::schedule::{Assignment, LostReason, Next, Policy};
 use crate::workers::{Pool, SessionFile, max_artifact_bytes, max_artifacts};
 
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
@@ -42,8 +42,10 @@ pub(crate) struct InFlightTask {
     pub(super) stored: Option<StoredRow>,
     /// The trial's attempt.
     pub(crate) attempt: u32,
-    /// Indexes and names of the test's graders.
-    pub(super) graders: Vec<(u16, ProviderName)>,
+    /// The test's graders.
+    pub(super) graders: Vec<TestGrader>,
+    /// Whether the workspace of an attempt that was cut off decides about it.
+    pub(super) judges_partial: bool,
     /// Received artifacts, by their index in the row.
     drafts: HashMap<u32, Draft>,
     /// Bytes of all drafts.
@@ -88,6 +90,8 @@ pub(crate) struct CheckedReport {
     pub(crate) row: Vec<u8>,
     /// The row if a failed grader is called again.
     pub(crate) ungraded: Option<Vec<u8>>,
+    /// The row of an attempt that was cut off, and its outcome, if no retry follows and its workspace decides.
+    pub(crate) decided: Option<(Vec<u8>, Outcome)>,
     pub(crate) log: Option<Vec<u8>>,
     pub(crate) artifacts: Vec<(Digest, File)>,
 }
@@ -131,6 +135,7 @@ impl TasksInFlight {
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;
+        let judges_partial = test.judges_partial()?;
         let mut policy = test.policy(provider)?;
         let mut attempt = assignment.attempt;
         if let Some(row) = &stored {
@@ -148,16 +153,12 @@ impl TasksInFlight {
             task.timeout.0 = task.timeout.0.saturating_sub(used.0);
             policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;
-            let mut others = unanswered(&graders, &answered).map(|(other, _)| *other);
+            let mut others = unanswered(&graders, &answered).map(|other| other.place);
             policy.next_grader = others.find(|other| *other != grader);
         }
         let base = provider.workspace.as_ref().map(|_| test.base(planned.provider));
-        // Of an attempt without a report.
-        let lost = |outcome: Outcome| match outcome {
-            Outcome::Error => FailureKinds::one("crash"),
-            outcome => FailureKinds::one(outcome.as_str()),
-        };
-        policy.unexpected = plan.known.unexpected(&task.trial.test, &task.trial.provider, lost);
+        policy.unexpected =
+            plan.known.unexpected(&task.trial.test, &task.trial.provider, lost_kinds);
         if let Some(row) = &stored {
             self.line.extend(&row.bytes);
         }
@@ -173,6 +174,7 @@ impl TasksInFlight {
             stored,
             attempt,
             graders,
+            judges_partial,
             drafts: HashMap::new(),
             entry: Vec::new(),
             is_recorded: false,
@@ -317,13 +319,13 @@ impl InFlightTask {
     /// Returns the key of the journal of the provider's attempt, or of that of the grader.
     pub(super) fn journal(&self) -> JournalKey {
         let mut graders = self.graders.iter().filter(|_| self.task.kind == TaskKind::Grade);
-        let grader = graders.find(|(index, _)| *index == self.task.provider);
-        let grader = grader.map(|(_, name)| (name.clone(), self.task.attempt));
+        let grader = graders.find(|grader| grader.place == self.task.provider);
+        let grader = grader.map(|grader| (grader.name.clone(), self.task.attempt));
         JournalKey { trial: self.trial, attempt: self.attempt, grader }
     }
 
-    /// Checks the report of any task. `calls` are those that its journal has. `decide` gets the task, the new row, and the row as
-    /// the schedule needs it.
+    /// Checks the report of any task. `calls` are those that its journal has. `decide` gets the task, the new row, the row as the
+    /// schedule needs it, and the next step.
     ///
     /// # Errors
     ///
@@ -335,26 +337,38 @@ impl InFlightTask {
         limits: &Limits,
         session: u32,
         calls: Option<Calls>,
-        decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>) -> T,
+        decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>, Next) -> T,
     ) -> Result<(CheckedReport, T), String> {
         if self.is_judged() {
             let report = self.check_judged(head, &body, session, calls)?;
             let row = report.row()?;
-            let decision = decide(self, &row, &report.effort(&row, head));
+            let next = self.next(&row, false);
+            let decision = decide(self, &row, &report.effort(&row, head), next);
             return Ok((report.into(), decision));
         }
         let (row, (log, artifacts)) = self.check(head, &body, limits, session)?;
         let is_stopped = row.outcome == Outcome::Stopped;
         self.check_calls(is_stopped, row.error.as_ref(), row.calls, calls)?;
-        let decision = decide(self, &row, &row);
+        let decided = self.decided(&row);
+        let last = decided.as_ref().map(|bytes| serde_json::from_slice::<RowRef<'_>>(bytes));
+        let last = last.transpose().map_err(|error| format!("reported no row: {error}"))?;
+        let (last_row, is_decided) = (last.as_ref().unwrap_or(&row), last.is_some());
+        let decision = decide(self, last_row, &row, self.next(last_row, is_decided));
+        let decided_as = last_row.outcome;
         let (outcome, service_failed) = (row.outcome, row.service_failed);
         let has_denied = !row.denied.is_empty();
         body.truncate(head.row_bytes as usize);
-        let (row, ungraded) = (body, None);
-        Ok((
-            CheckedReport { outcome, has_denied, service_failed, row, ungraded, log, artifacts },
-            decision,
-        ))
+        let report = CheckedReport {
+            outcome,
+            has_denied,
+            service_failed,
+            row: body,
+            ungraded: None,
+            decided: decided.map(|row| (row, decided_as)),
+            log,
+            artifacts,
+        };
+        Ok((report, decision))
     }
 
     /// Checks a report of the provider.
@@ -434,38 +448,6 @@ impl InFlightTask {
         Err("reported other calls than it has recorded".to_owned())
     }
 
-    /// Returns the graders that a row waits for.
-    pub(crate) fn next_graders(
-        &self,
-        row: &RowRef<'_>,
-    ) -> impl Iterator<Item = &(u16, ProviderName)> {
-        let graders = if row.outcome == Outcome::Ungraded { &self.graders[..] } else { &[] };
-        unanswered(graders, row)
-    }
-
-    /// Returns whether a pass may count as flaky: for a judged or graded row, only if an earlier attempt did not pass.
-    pub(crate) fn can_be_flaky(&self) -> bool {
-        self.stored.as_ref().is_none_or(|stored| stored.had_bad)
-    }
-
-    /// Returns the keys that the coordinator adds to a row.
-    pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
-        let stored = self.stored.as_ref();
-        Tail {
-            fingerprint: self.execution,
-            judgement_fingerprint: self.judgement,
-            judged: stored.map(|stored| stored.seq),
-            worker: stored.and_then(|stored| stored.worker.clone()),
-            stopped_by: None,
-            logs: stored.and_then(|stored| stored.logs),
-            flaky,
-            r#final: is_final,
-            session,
-            // The writer numbers rows.
-            seq: 0,
-        }
-    }
-
     /// Creates the row of a lost attempt of the provider. `took` is its duration and the suspended time in addition to it, `why`
     /// the end of its worker, and `calls` those that its journal has.
     pub(crate) fn row(
@@ -516,12 +498,12 @@ impl InFlightTask {
     }
 }
 
-/// Returns those of `graders` that have no grade in a row.
-fn unanswered<'g>(
-    graders: &'g [(u16, ProviderName)],
-    row: &RowRef<'_>,
-) -> impl Iterator<Item = &'g (u16, ProviderName)> {
-    graders.iter().filter(|(_, name)| row.grades.iter().all(|grade| *grade.grader != **name))
+/// Returns the kinds of the failure of an attempt without a report.
+fn lost_kinds(outcome: Outcome) -> FailureKinds {
+    match outcome {
+        Outcome::Error => FailureKinds::one("crash"),
+        outcome => FailureKinds::one(outcome.as_str()),
+    }
 }
 
 impl LostReason {

@@ -50,7 +50,7 @@ impl InFlightTask {
         }
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
-            let graders = self.grader_names();
+            let graders = self.grader_names(stored.limit_that_cut().is_some());
             let mut judgement =
                 check_judgement(body, &stored, &graders).map_err(|error| bad(&error))?;
             // Only its graders have not answered. The worker lacks outputs above 8 MiB and the standard error.
@@ -61,7 +61,9 @@ impl InFlightTask {
                 judgement.checks =
                     stored.checks.iter().filter(|check| check.kind.is_some()).cloned().collect();
             }
-            let mut row = Row::judged(stored, judgement, &graders);
+            let has_checks = judgement.checks.iter().any(|check| check.kind.is_some());
+            let decides = self.decides(has_checks);
+            let mut row = Row::judged(stored, judgement, &graders, decides);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let interrupted = |why| {
@@ -119,20 +121,16 @@ impl InFlightTask {
             // A stopped grader continues.
             calls: calls.filter(|_| outcome != Outcome::Stopped),
             asked: None,
+            partial: false,
             session,
         };
         Ok(self.graded(stored, grade))
     }
 
-    /// Returns the names of the test's graders, in the order of its `expect`.
-    fn grader_names(&self) -> Vec<&str> {
-        self.graders.iter().map(|(_, name)| &**name).collect()
-    }
-
     /// Returns the name of the grader that the task calls.
     fn grader(&self) -> &str {
         let mut graders = self.graders.iter();
-        graders.find(|(index, _)| *index == self.task.provider).map_or("", |(_, name)| name)
+        graders.find(|one| one.place == self.task.provider).map_or("", |one| &one.name)
     }
 
     fn stored(&self) -> Result<RowRef<'_>, String> {
@@ -142,8 +140,9 @@ impl InFlightTask {
     }
 
     fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
-        let (graders, grader) = (self.grader_names(), grade.grader.to_string());
-        let again = grade.error.is_some();
+        let is_cut = stored.cut_by.is_some();
+        let (graders, grader) = (self.grader_names(is_cut), grade.grader.to_string());
+        let again = grade.error.is_some() && !stored.keeps_outcome();
         let again = again.then(|| Row::graded(stored.clone(), grade.clone(), &graders, true).fit());
         let row = Row::graded(stored, grade, &graders, false).fit();
         JudgedReport { ungraded: again, ..JudgedReport::new(row, JudgedWork::Grade(grader)) }
@@ -188,6 +187,10 @@ impl JudgedReport {
                 effort.outcome = if is_timeout { Outcome::Timeout } else { Outcome::Error };
             }
             effort.error = grade.error;
+            // The outcome of an attempt that was cut off is not the grader's.
+            if grade.partial && effort.error.is_none() {
+                effort.outcome = Outcome::Passed;
+            }
         }
         effort
     }
@@ -202,6 +205,7 @@ impl From<JudgedReport> for CheckedReport {
             has_denied: row.is_some_and(|row| row.denies()),
             row: report.row,
             ungraded: report.ungraded,
+            decided: None,
             log: None,
             artifacts: Vec::new(),
         }

@@ -245,7 +245,7 @@ impl Observer for ChangeTally<'_> {
 
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Row { trial, row, .. } if row.is_final => {
+            RunEvent::Row { trial, row, again: false, .. } if row.is_final => {
                 let before = self.before.trial(*trial).outcome.unwrap_or(Outcome::Ungraded);
                 *self.changes.entry((before, row.outcome)).or_default() += 1;
                 self.left = self.left.saturating_sub(1);

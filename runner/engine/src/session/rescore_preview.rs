@@ -129,7 +129,7 @@ fn judge(
         let rejudgement = Rejudgement {
             before: fold.trial(flight.trial).outcome.unwrap_or(Outcome::Ungraded),
             after: row.outcome,
-            graders: flight.next_graders(&row).map(|(_, name)| name.to_string()).collect(),
+            graders: flight.next_graders(&row).map(|grader| grader.name.to_string()).collect(),
         };
         judged.insert(flight.trial, rejudgement);
     }

@@ -19,7 +19,7 @@ use super::stage::{Running, Stage};
 use crate::clock::monotonic;
 use crate::event::RunEvent;
 use crate::plan::{RowPlace, StoredRow};
-use crate::schedule::{Assignment, LostReason, Pending, Schedule};
+use crate::schedule::{Assignment, LostReason, Pending, RowForm, Schedule};
 use crate::workers::{ReadyWorker, WorkerExit};
 
 /// Bytes of rows and logs that are not on disk before workers are held back.
@@ -237,12 +237,11 @@ impl Coordinator<'_> {
         let key = flight.journal();
         let calls = running.journals.get(&key).and_then(Journal::calls);
         let session = running.run.session;
-        let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort| {
+        let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort, next| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
             used = flight.used_base(row, &prepared.provider).map(|used| (flight.trial, used));
             diverged = difference(effort);
-            let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
             let mut policy = Cow::Borrowed(&flight.policy);
             if row.outcome.is_bad() && self.plan.known.has_kinds() {
                 let kinds = |_| FailureKinds::of(row);
@@ -251,7 +250,7 @@ impl Coordinator<'_> {
             }
             self.schedule.apply(self.now, |schedule| {
                 let fault = head.host_fault;
-                schedule.report(worker, head.task, effort, grader, fault, &policy);
+                schedule.report(worker, head.task, effort, next, fault, &policy);
             })
         });
         let provider = flight.task.provider;
@@ -342,17 +341,26 @@ impl Coordinator<'_> {
             if effect.is_some_and(|effect| effect.settles) && running.distrusted.remove(&trial) {
                 settled.insert(trial);
             }
+            let again = row.is_judged && running.partial.contains(&trial);
+            let is_waiting = row.outcome == Outcome::Ungraded || row.is_final;
+            let awaited = running.ungraded.get_mut(&trial).filter(|_| is_waiting);
+            let awaits = awaited.map(|place| (place.at, place.bytes) = (at, line.len() as u32));
+            if row.is_final {
+                // The next rows are grades, or of another attempt.
+                match awaits {
+                    Some(()) => running.partial.insert(trial),
+                    None => running.partial.remove(&trial),
+                };
+            }
             self.observer.event(&RunEvent::Row {
                 trial,
                 row,
+                again,
                 line,
                 counts: &self.fold.counts(),
                 planned: self.plan.suite.trials(),
             });
-            if let Some(place) = running.ungraded.get_mut(&trial)
-                && row.outcome == Outcome::Ungraded
-            {
-                (place.at, place.bytes) = (at, line.len() as u32);
+            if awaits.is_some() {
                 self.apply(|schedule| schedule.is_on_disk(trial));
             }
             if let Some(trial) = needed.filter(|_| self.plan.rescored.is_none()) {
@@ -403,6 +411,7 @@ impl Coordinator<'_> {
             service_failed: false,
             row: flight.row(reason, [took.into(), suspended], &how, calls),
             ungraded: None,
+            decided: None,
             log: None,
             artifacts: Vec::new(),
         })
@@ -412,6 +421,7 @@ impl Coordinator<'_> {
         &mut self,
         task: TaskId,
         mut report: CheckedReport,
+        form: RowForm,
         is_final: bool,
         flaky: bool,
     ) {
@@ -421,7 +431,10 @@ impl Coordinator<'_> {
         if let Some(row) = report.ungraded.take_if(|_| !is_final) {
             (report.row, report.outcome) = (row, Outcome::Ungraded);
         }
-        if report.outcome == Outcome::Ungraded {
+        if let Some(decided) = report.decided.take_if(|_| form == RowForm::Decided) {
+            (report.row, report.outcome) = decided;
+        }
+        if report.outcome == Outcome::Ungraded || form == RowForm::Partial {
             let had_bad = flight.can_be_flaky();
             let place = RowPlace { had_bad, is_ungraded: true, ..RowPlace::default() };
             ungraded.insert(flight.trial, place);

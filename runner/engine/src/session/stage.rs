@@ -142,6 +142,8 @@ pub(super) struct Running {
     pub(super) unkept: VecDeque<(WorkerId, TaskId)>,
     /// The newest rows of trials that graders have yet to judge, by trial. Their places are known once they are on disk.
     pub(super) ungraded: BTreeMap<u64, RowPlace>,
+    /// Trials with a final row on disk to which graders have yet to add their grades.
+    pub(super) partial: BTreeSet<u64>,
     /// Start of the time without a connected worker, and the message about it once that is sent. `None` while a worker is
     /// connected or none is needed.
     pub(super) without_workers: Option<(RunTime, Option<String>)>,
@@ -170,6 +172,7 @@ impl Running {
             journals: Journals::default(),
             unkept: VecDeque::new(),
             ungraded: BTreeMap::new(),
+            partial: BTreeSet::new(),
             without_workers: None,
             has_lacked_memory: false,
             answering: HashSet::new(),

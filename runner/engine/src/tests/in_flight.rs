@@ -26,6 +26,7 @@ fn flight() -> InFlightTask {
         stored: None,
         attempt: 3,
         graders: Vec::new(),
+        judges_partial: false,
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),

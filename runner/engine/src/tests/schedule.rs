@@ -5,14 +5,14 @@ use std::time::Duration;
 use runner_model::{HostFault, Micros, Reason, TaskId, WorkerId};
 
 use super::{
-    Blame, Effect, LostReason, Schedule, StopMode,
+    Blame, Effect, LostReason, RowForm, Schedule, StopMode,
     harness::{
         ALONE, FRESH, Harness, MEMORY, Sent, finish, ms, retries, row, sent, settings, trials,
     },
 };
 
 fn written(task: TaskId, is_final: bool, flaky: bool) -> Effect {
-    Effect::Write { task, lost: None, is_final, flaky }
+    Effect::Write { task, lost: None, form: RowForm::Reported, is_final, flaky }
 }
 
 fn take_back(worker: u32, keep: u32) -> Effect {

@@ -1,18 +1,21 @@
 //! Lanes of graders, step by step. Lane 0 is the provider's, 1 and 2 are those of graders.
 
-use runner_model::{Budgets, Reason, TaskId, WorkerId, provider::Rate, row::Metric};
+use runner_model::test::ExpectedError;
+use runner_model::{Budgets, Outcome, Reason, TaskId, WorkerId, provider::Rate, row::Metric};
 
 use super::harness::{
     ALONE, Harness, Sent, bounds, finish, grader, read, retries, row, sent, settings,
 };
-use super::{Blame, Bounds, Effect, LostReason, Policy, ScheduleSettings, Spending, StopMode};
+use super::{
+    Blame, Bounds, Effect, LostReason, Next, Policy, RowForm, ScheduleSettings, Spending, StopMode,
+};
 
 fn graded() -> ScheduleSettings {
     ScheduleSettings { providers: vec![bounds(0), grader(0), grader(0)], ..settings(&[]) }
 }
 
 fn written(task: TaskId, is_final: bool) -> Effect {
-    Effect::Write { task, lost: None, is_final, flaky: false }
+    Effect::Write { form: RowForm::Reported, task, lost: None, is_final, flaky: false }
 }
 
 /// Returns trial and grader of tasks.
@@ -45,6 +48,70 @@ fn graders_are_asked_in_order_and_after_the_disk() {
     assert_eq!(asked(&third), [(0, Some(2))]);
     assert_eq!(harness.pass(1, third[0].task, 1.0), [written(third[0].task, true)]);
     assert_eq!(harness.ack(), [finish(None)]);
+}
+
+#[test]
+fn graders_of_a_settled_trial_add_their_grades() {
+    for is_stopped in [false, true] {
+        let mut harness = Harness::new(graded(), 1);
+        harness.policy = retries(1, 0);
+        let first = harness.ready(1, 1, false);
+        let partial = |task| Effect::Write {
+            form: RowForm::Partial,
+            task,
+            lost: None,
+            is_final: true,
+            flaky: false,
+        };
+        let timeout = row("trap", 1.0, None);
+        let written = harness.report_next(1, first[0].task, &timeout, Next::Partial(1));
+        assert_eq!(written, [partial(first[0].task)]);
+        assert_eq!(harness.schedule.left(), 0);
+        let second = sent(&harness.ack_ungraded(0));
+        assert_eq!(asked(&second), [(0, Some(1))]);
+        // The grader is called again after an error, and the trial stays settled.
+        let failed = row("unavailable", 1.0, None);
+        let written = harness.report_next(1, second[0].task, &failed, Next::Partial(2));
+        assert_eq!(written, [partial(second[0].task)]);
+        let third = sent(&harness.ack_ungraded(0));
+        assert_eq!(asked(&third), [(0, Some(1))]);
+        let passed = row("passed", 1.0, None);
+        let written = harness.report_next(1, third[0].task, &passed, Next::Partial(2));
+        assert_eq!(written, [partial(third[0].task)]);
+        if is_stopped {
+            // All trials have their results.
+            harness.apply(|schedule| schedule.stop(StopMode::Drain, Reason::Interrupted, None));
+            assert_eq!(harness.ack_ungraded(0), [finish(None)]);
+            continue;
+        }
+        let last = sent(&harness.ack_ungraded(0));
+        assert_eq!(asked(&last), [(0, Some(2))]);
+        assert_eq!(harness.pass(1, last[0].task, 1.0), [self::written(last[0].task, true)]);
+        assert_eq!(harness.ack(), [finish(None)]);
+    }
+}
+
+#[test]
+fn what_a_cut_attempt_left_decides_after_the_retries() {
+    let timeout = row("timeout", 1.0, None);
+    for next in [Next::Decided(Outcome::Passed, None), Next::Decided(Outcome::Ungraded, Some(1))] {
+        let mut harness = Harness::new(graded(), 1);
+        harness.policy = retries(1, 0);
+        harness.policy.retries.on = vec![ExpectedError::Timeout];
+        let first = harness.ready(1, 1, false);
+        let retried = harness.report_next(1, first[0].task, &timeout, next);
+        assert_eq!(retried, [written(first[0].task, false)]);
+        let again = sent(&harness.ack());
+        let is_final = next == Next::Decided(Outcome::Passed, None);
+        let (task, flaky) = (again[0].task, is_final);
+        let decided = Effect::Write { form: RowForm::Decided, task, lost: None, is_final, flaky };
+        assert_eq!(harness.report_next(1, task, &timeout, next), [decided]);
+        if is_final {
+            assert_eq!(harness.ack(), [finish(None)]);
+        } else {
+            assert_eq!(asked(&sent(&harness.ack_ungraded(0))), [(0, Some(1))]);
+        }
+    }
 }
 
 #[test]
@@ -113,7 +180,13 @@ fn tries_of_the_provider_are_not_those_of_a_grader() {
     assert_eq!(harness.report(1, grade[0].task, &report), [written(grade[0].task, false)]);
     let again = sent(&harness.ack_ungraded(0));
     // A pass after the provider's bad attempt is flaky.
-    let flaky = Effect::Write { task: again[0].task, lost: None, is_final: true, flaky: true };
+    let flaky = Effect::Write {
+        form: RowForm::Reported,
+        task: again[0].task,
+        lost: None,
+        is_final: true,
+        flaky: true,
+    };
     assert_eq!(harness.pass(1, again[0].task, 1.0), [flaky]);
 }
 
@@ -124,7 +197,7 @@ fn interrupted_grade_has_no_row_and_is_asked_again() {
     // The row that it has not changed waits for the same grader.
     let (policy, stopped) = (harness.policy.clone(), row("stopped", 1.0, None));
     let effects = harness.apply(|schedule| {
-        schedule.report(WorkerId(1), grade.task, &read(&stopped), Some(1), None, &policy);
+        schedule.report(WorkerId(1), grade.task, &read(&stopped), Next::Grader(1), None, &policy);
     });
     assert_eq!(effects, []);
     let again = sent(&harness.tick());
@@ -147,6 +220,7 @@ fn grader_that_kills_two_workers_is_a_crash() {
     let alone = sent(&harness.ack());
     assert_eq!(asked(&alone), [(0, Some(1))]);
     let crash = Effect::Write {
+        form: RowForm::Reported,
         task: alone[0].task,
         lost: Some(LostReason::Crash),
         is_final: true,
@@ -163,6 +237,7 @@ fn stuck_grader_is_a_timeout() {
         let grade = first_grade(&mut harness, 1);
         let lost = harness.lost(1, &[grade.task], Some(Blame::Stuck(grade.task)));
         let expected = Effect::Write {
+            form: RowForm::Reported,
             task: grade.task,
             lost: Some(LostReason::Stuck),
             is_final: max == 0,
@@ -200,7 +275,10 @@ fn later_grader_is_asked_after_an_error() {
             1 => (harness.lost(1, &[task], Some(Blame::Stuck(task))), Some(LostReason::Stuck)),
             _ => (harness.lost(2, &[task], Some(Blame::Died)), Some(LostReason::Crash)),
         };
-        assert_eq!(effects, [Effect::Write { task, lost, is_final: false, flaky: false }]);
+        assert_eq!(
+            effects,
+            [Effect::Write { form: RowForm::Reported, task, lost, is_final: false, flaky: false }]
+        );
     };
     for how in 0..3 {
         let mut harness = Harness::new(graded(), 1);

@@ -11,8 +11,8 @@ use runner_model::{
 };
 
 use super::{
-    Assignment, Blame, Bounds, Effect, LostReason, Pending, Policy, Schedule, ScheduleSettings,
-    Shape, Spending, StopMode, Trials,
+    Assignment, Blame, Bounds, Effect, LostReason, Next, Pending, Policy, Schedule,
+    ScheduleSettings, Shape, Spending, StopMode, Trials,
 };
 
 /// A plan in which every test runs once on every provider.
@@ -201,7 +201,7 @@ impl Harness {
     /// Returns the rows of lost attempts: trial, attempt, reason and whether the row is final.
     pub(super) fn lost_attempts(&self, effects: &[Effect]) -> Vec<(u64, u32, LostReason, bool)> {
         let lost = effects.iter().map(|effect| match effect {
-            Effect::Write { task, lost: Some(reason), is_final, flaky: false } => {
+            Effect::Write { task, lost: Some(reason), is_final, flaky: false, .. } => {
                 let attempt = self.sent[task];
                 (attempt.trial, attempt.attempt, *reason, *is_final)
             }
@@ -246,7 +246,21 @@ impl Harness {
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
         self.apply(|schedule| {
-            schedule.report(WorkerId(worker), task, &read(row), None, host_fault, &policy);
+            schedule.report(WorkerId(worker), task, &read(row), Next::Nothing, host_fault, &policy);
+        })
+    }
+
+    /// Reports a row that this follows.
+    pub(super) fn report_next(
+        &mut self,
+        worker: u32,
+        task: TaskId,
+        row: &str,
+        next: Next,
+    ) -> Vec<Effect> {
+        let policy = self.policy.clone();
+        self.apply(|schedule| {
+            schedule.report(WorkerId(worker), task, &read(row), next, None, &policy);
         })
     }
 
@@ -254,7 +268,14 @@ impl Harness {
     pub(super) fn ungraded(&mut self, worker: u32, task: TaskId, grader: u16) -> Vec<Effect> {
         let (policy, row) = (self.policy.clone(), row("ungraded", 1.0, None));
         self.apply(|schedule| {
-            schedule.report(WorkerId(worker), task, &read(&row), Some(grader), None, &policy);
+            schedule.report(
+                WorkerId(worker),
+                task,
+                &read(&row),
+                Next::Grader(grader),
+                None,
+                &policy,
+            );
         })
     }
 

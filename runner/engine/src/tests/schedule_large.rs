@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use runner_model::{RunTime, TaskId, WorkerId};
 
 use super::harness::{FRESH, bounds, read, row, session};
-use super::{Effect, Pending, Policy, Schedule, ScheduleSettings, Shape, Spending, Trials};
+use super::{Effect, Next, Pending, Policy, Schedule, ScheduleSettings, Shape, Spending, Trials};
 
 const SLOTS: u32 = 16;
 /// Reports between two decisions, as of a few frames.
@@ -54,7 +54,7 @@ fn run(workers: u32, trials: u64) -> u64 {
         for _ in 0..REPORTS.min(at_workers.len()) {
             let (worker, task) = at_workers.pop_front().unwrap();
             let report = |schedule: &mut Schedule| {
-                schedule.report(worker, task, &row, None, None, &policy);
+                schedule.report(worker, task, &row, Next::Nothing, None, &policy);
             };
             ended += schedule.apply(now, report).len() as u64;
         }

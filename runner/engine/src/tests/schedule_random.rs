@@ -17,8 +17,8 @@ use runner_model::{
 };
 
 use super::{
-    Assignment, Blame, Bounds, Effect, LostReason, Policy, Schedule, ScheduleSettings, Spending,
-    StopMode,
+    Assignment, Blame, Bounds, Effect, LostReason, Next, Policy, Schedule, ScheduleSettings,
+    Spending, StopMode,
     harness::{Grid, Todo, read, retries, row, session, shape},
     window::Turn,
 };
@@ -765,11 +765,14 @@ impl Session {
             Some(assignment) => self.policy(assignment),
             None => self.policies[0].clone(),
         };
+        let next = next.map_or(Next::Nothing, Next::Grader);
         let effects = self.call(|schedule| {
             schedule.report(WorkerId(worker), task, &read(&text), next, host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
-            Effect::Write { task, lost: None, is_final, flaky } => Some((*task, *is_final, *flaky)),
+            Effect::Write { task, lost: None, is_final, flaky, .. } => {
+                Some((*task, *is_final, *flaky))
+            }
             _ => None,
         });
         let writes: Vec<_> = writes.collect();

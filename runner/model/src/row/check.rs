@@ -72,6 +72,7 @@ pub fn check_row<'a>(
         (has_changes(&row), "workspace"),
         (has_own_names(&row), "artifacts"),
         (row.transcript.is_none() || row.transcript_artifact().is_some(), "transcript"),
+        (row.cut_by.is_none() || row.cut_by == row.limit_that_cut(), "cut_by"),
     ];
     check_parts("row", &parts)?;
     Ok(row)

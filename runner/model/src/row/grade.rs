@@ -23,6 +23,9 @@ pub struct Judgement<'a> {
     /// Whether parts of the checks were removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub truncated: bool,
+    /// The same as [`Row::cut_by`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_by: Option<Text<'a>>,
     /// The grades that are kept, in the order of the test's graders. The other graders are called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<StandingGrade<'a>>,
@@ -42,25 +45,38 @@ pub struct StandingGrade<'a> {
 
 impl<'a> Row<'a> {
     /// Returns a stored row with another judgement. `graders` are the names of the test's graders, which decide if the outcome
-    /// is `passed` without them.
-    pub fn judged(stored: RowRef<'a>, judgement: Judgement<'a>, graders: &[&str]) -> Self {
+    /// is `passed` without them. `decides` is whether the workspace of an attempt that was cut off decides about it.
+    pub fn judged(
+        stored: RowRef<'a>,
+        judgement: Judgement<'a>,
+        graders: &[&str],
+        decides: bool,
+    ) -> Self {
         let mut row = Self::from(stored);
         let own = row.checks.extract_if(.., |check| check.kind.is_none()).collect::<Vec<_>>();
         row.checks = judgement.checks.into_iter().chain(own).collect();
         row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
         row.outcome = judgement.outcome;
         row.truncated |= judgement.truncated;
+        row.cut_by = judgement.cut_by;
+        row.restore_error();
         let old = mem::take(&mut row.grades);
-        if judgement.outcome == Outcome::Passed && !graders.is_empty() {
+        if decides && row.keeps_outcome() {
+            row.decide();
+        }
+        let partial = row.keeps_outcome();
+        if (row.outcome == Outcome::Passed || partial) && !graders.is_empty() {
             let grades = judgement.grades.iter().filter_map(|standing| standing.grade(&old));
-            row.grades = grades.collect();
-            row.apply_grades(graders);
+            row.grades = grades.map(|grade| Grade { partial, ..grade }).collect();
+            if !partial {
+                row.apply_grades(graders);
+            }
         }
         row
     }
 
     /// Returns a stored row with a new grade, which replaces one of the same grader. With `asks_again`, the row stays ungraded
-    /// after the last grade, too.
+    /// after the last grade, too. That of an attempt that was cut off keeps its outcome.
     pub fn graded(
         stored: RowRef<'a>,
         grade: Grade<'a>,
@@ -68,9 +84,13 @@ impl<'a> Row<'a> {
         asks_again: bool,
     ) -> Self {
         let mut row = Self::from(stored);
+        let partial = row.keeps_outcome();
         row.grades.retain(|old| old.grader != grade.grader);
-        row.grades.push(grade);
+        row.grades.push(Grade { partial, ..grade });
         row.grades.sort_by_key(|grade| graders.iter().position(|name| **name == *grade.grader));
+        if partial {
+            return row;
+        }
         row.outcome = Outcome::Ungraded;
         if !asks_again {
             row.apply_grades(graders);
@@ -178,6 +198,7 @@ pub fn check_judgement<'a>(
             "checks",
         ),
         (are_grades_right, "grades"),
+        (judgement.cut_by.is_none() || judgement.cut_by == stored.limit_that_cut(), "cut_by"),
     ];
     check_parts("judgement", &parts)?;
     Ok(judgement)

@@ -96,6 +96,10 @@ pub struct Row<'a> {
     /// later pass flaky.
     #[serde(skip_serializing_if = "is_default")]
     pub service_failed: bool,
+    /// The reason why the attempt was cut off: `timeout`, or the code of the limit's error. Absent without a kept workspace, by
+    /// which graders can judge the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_by: Option<Text<'a>>,
 }
 
 /// The coordinator's keys of a line.
@@ -169,6 +173,7 @@ pub struct RowRef<'a> {
     pub transcript: Option<TranscriptResult>,
     #[serde(default)]
     pub service_failed: bool,
+    pub cut_by: Option<Text<'a>>,
     pub fingerprint: Option<Fingerprint>,
     pub judgement_fingerprint: Option<Fingerprint>,
     pub judged: Option<u64>,
@@ -222,6 +227,8 @@ pub struct GradeHead {
     pub has_denied: bool,
     #[serde(default)]
     pub metrics: MetricSums,
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// The reason why a line of `index.jsonl` is not a row.
@@ -293,6 +300,7 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
             workspace: row.workspace,
             transcript: row.transcript,
             service_failed: row.service_failed,
+            cut_by: row.cut_by,
         }
     }
 }
@@ -374,13 +382,6 @@ impl RowRef<'_> {
     pub fn has_failed_grader(&self) -> bool {
         self.grades.last().is_some_and(|grade| grade.error.is_some())
     }
-
-    /// Returns the trial's score: the weighted mean of its graders' scores, or else the provider's own. `None` unless the trial
-    /// passed or failed.
-    pub fn trial_score(&self) -> Option<f64> {
-        let scores = self.grades.iter().filter_map(|grade| Some((grade.score?, grade.weight)));
-        trial_score(self.outcome, scores, self.score)
-    }
 }
 
 impl RowHead {
@@ -404,29 +405,6 @@ impl RowHead {
     pub fn ended_at(&self) -> Time {
         self.started_at + duration(self.duration_ms)
     }
-
-    /// Returns the trial's score, as [`RowRef::trial_score`] does.
-    pub fn trial_score(&self) -> Option<f64> {
-        let scores = self.grades.iter().filter_map(|grade| Some((grade.score?, grade.weight)));
-        trial_score(self.outcome, scores, self.score)
-    }
-}
-
-/// Returns the mean of scores with their weights, or else the provider's own score.
-fn trial_score(
-    outcome: Outcome,
-    grades: impl Iterator<Item = (f64, f64)>,
-    own: Option<f64>,
-) -> Option<f64> {
-    // If one grader ends in an error, the scores of the others do not count. A score of 100 beyond `max_score` is an
-    // error, too, and would outweigh all others in a mean.
-    if !matches!(outcome, Outcome::Passed | Outcome::Failed) {
-        return None;
-    }
-    let add =
-        |(sum, weights), (score, weight): (f64, f64)| (sum + score * weight, weights + weight);
-    let (sum, weights) = grades.fold((0.0, 0.0), add);
-    if weights > 0.0 { Some(sum / weights) } else { own }
 }
 
 /// Converts milliseconds. Negative and too large numbers become 0.

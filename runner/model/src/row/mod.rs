@@ -7,6 +7,7 @@
 //! absent.
 
 mod check;
+mod cut;
 mod failure_kinds;
 mod fit;
 mod grade;
@@ -14,8 +15,10 @@ mod line;
 mod metric_sums;
 mod parts;
 mod row_check;
+mod score;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
+pub use self::cut::limit_of;
 pub use self::failure_kinds::FailureKinds;
 pub use self::fit::MAX_GRADERS;
 pub use self::grade::{Judgement, StandingGrade, check_grade, check_judgement};

@@ -104,15 +104,18 @@ pub struct Grade<'a> {
     /// Hash of the grader's settings and its input. An answer with the same hash is kept. `None` if the grader was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Fingerprint>,
+    /// Whether the grade decides nothing, because the attempt was cut off and keeps its outcome. The coordinator sets it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub partial: bool,
     /// The session of the call, from 1. The coordinator sets it.
     #[serde(default)]
     pub session: u32,
 }
 
 impl Grade<'_> {
-    /// Returns whether the grade is a fail, or has no verdict because of an error.
+    /// Returns whether the grade decides that the row does not pass: it is a fail, or has no verdict because of an error.
     pub fn has_failed(&self) -> bool {
-        self.error.is_some() || self.verdict == Some(Verdict::Fail)
+        !self.partial && (self.error.is_some() || self.verdict == Some(Verdict::Fail))
     }
 
     /// Returns the log. `None` if it is the explanation, as that of a program that prints only to standard error.

@@ -32,6 +32,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         denied: Vec::new(),
         calls: None,
         asked: Some(Fingerprint([7; 16])),
+        partial: false,
         session: 1,
     }
 }
@@ -133,12 +134,14 @@ fn judgement_changes_nothing_else_of_a_row() {
         outcome,
         checks: vec![Check::new(CheckKind::Equals, Verdict::Pass)],
         truncated: false,
+        cut_by: None,
         grades: grades.to_vec(),
     };
     let judged = Row::judged(
         read(&bytes),
         judgement(Outcome::Passed, slice::from_ref(&standing)),
         &["a", "b"],
+        false,
     );
     assert_eq!(judged.outcome, Outcome::Ungraded);
     assert!(judged.error.is_none(), "the error was of a grader");
@@ -163,8 +166,8 @@ fn judgement_changes_nothing_else_of_a_row() {
         (Outcome::Passed, &[], Outcome::Passed, 0),
         (Outcome::Failed, &["a", "b"], Outcome::Failed, 0),
     ] {
-        let judged =
-            Row::judged(read(&bytes), judgement(outcome, slice::from_ref(&standing)), graders);
+        let judgement = judgement(outcome, slice::from_ref(&standing));
+        let judged = Row::judged(read(&bytes), judgement, graders, false);
         assert_eq!((judged.outcome, judged.grades.len()), (expected, grades));
     }
 }
@@ -222,6 +225,7 @@ fn forged_judgements_are_refused() {
                 Check::new(CheckKind::Equals, Verdict::Pass)
             }],
             truncated: false,
+            cut_by: None,
             grades: grades.iter().map(|grader| standing(grader)).collect(),
         };
         let json = serde_json::to_vec(&judgement).unwrap();

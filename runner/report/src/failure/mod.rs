@@ -254,7 +254,7 @@ fn unexpected_error(check: &Check<'_>, words: Option<&str>) -> String {
 
 /// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
 pub fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
-    let failed = row.grades.iter().find(|grade| grade.error.is_some());
+    let failed = row.grades.iter().find(|grade| grade.error.is_some() && grade.has_failed());
     failed.or_else(|| row.grades.iter().find(|grade| grade.has_failed()))
 }
 
@@ -303,9 +303,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, others.collect(), most);
         push_at_most(&mut lines, check_values(check, most < usize::MAX), most);
     }
-    for grade in
-        row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
-    {
+    for grade in row.grades.iter().filter(|grade| grade.has_failed()) {
         lines.push((Tone::Reason, grade_line(grade)));
         let details = explanation(grade).1.into_iter().map(|line| (Tone::Detail, line.to_owned()));
         let error = grade.error.iter().flat_map(error_details);

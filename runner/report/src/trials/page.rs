@@ -143,6 +143,7 @@ impl Page {
             (check.verdict != Verdict::Fail).then(|| self::check(check, expected))
         });
         self.lines("checks", checks);
+        self.lines("cut off by", row.cut_by.iter().map(ToString::to_string));
         self.lines("grades", row.grades.iter().flat_map(grade));
         self.lines("metrics", row.metrics.iter().map(phrases::metric));
         let usage = &row.usage;

@@ -62,14 +62,14 @@ export function lines(trial, earlier) {
 export const example = (trial, texts = columns(trial)) => [cards([['Input', trial.input], ['Output', texts ? null : trial.output]]), texts && new Diff().show(texts[0], texts[1], ['Expected', 'Actual'])];
 
 /** Grades with their scores and explanations. The log of a program that prints only to standard error is its explanation. @param {any[]} list */
-export const grades = (list) => list.length > 0 && el('ul', { class: 'groups' }, list.map(({ grader, verdict, error, score, min_score: least, explanation, log }) => el('li', null,
-  outcome(VERDICTS[verdict] ?? (error ? 'error' : 'ungraded'), grader), score === undefined ? null : ` · score ${least === undefined ? number(score) : `${scoreAndLeast(score, least).join(' (at least ')})`}`,
+export const grades = (list) => list.length > 0 && el('ul', { class: 'groups' }, list.map(({ grader, verdict, error, score, min_score: least, explanation, log, partial }) => el('li', null,
+  outcome(VERDICTS[verdict] ?? (error ? 'error' : 'ungraded'), grader), score === undefined ? null : ` · score ${least === undefined ? number(score) : `${scoreAndLeast(score, least).join(' (at least ')})`}`, partial && ' · partial: decides nothing',
   explanation && long(el('p', { class: 'pre prose' }, explanation), explanation), log && log !== explanation && long(el('pre', { tabindex: 0 }, log), log))));
 
 /** The reason of a trial. Failed grades are in place of the lines about grades. @param {any} trial @param {any} [earlier] */
 export function judged(trial, earlier, all = shownRow(trial)?.grades ?? []) {
   const isOfGrade = (/** @type {any} */ line) => all.some((/** @type {any} */ one) => !one.error && line.text.startsWith(`grader ${one.grader}: `));
-  return [lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier), grades(all.filter((/** @type {any} */ one) => one.verdict === 'fail'))];
+  return [lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier), grades(all.filter((/** @type {any} */ one) => one.verdict === 'fail' && !one.partial))];
 }
 
 /** The reason of a trial, its input and output. @param {any} trial */

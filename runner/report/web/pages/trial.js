@@ -197,7 +197,7 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** The grades that are not in the reason. @param {any} row */
   function graded(row) {
-    const list = row?.grades?.filter((/** @type {any} */ one) => one.verdict !== 'fail') ?? [];
+    const list = row?.grades?.filter((/** @type {any} */ one) => one.verdict !== 'fail' || one.partial) ?? [];
     return list.length > 0 && [el('h2', null, 'Grades'), grades(list)];
   }
 

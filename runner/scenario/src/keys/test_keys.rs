@@ -59,6 +59,7 @@ pub(crate) struct TestSettings {
     pub(crate) retries: Option<Retries>,
     pub(crate) repeat: Option<Repeat>,
     pub(crate) weight: Option<f64>,
+    pub(crate) judge_partial: Option<bool>,
     pub(crate) tags: Vec<String>,
     /// Empty for a test list, whose `meta` is in `TestList::fields`.
     pub(crate) meta: Meta,
@@ -83,6 +84,7 @@ impl TestSettings {
             retries: self.retries.or_else(|| base.retries.clone()),
             repeat: self.repeat.or(base.repeat),
             weight: self.weight.or(base.weight),
+            judge_partial: self.judge_partial.or(base.judge_partial),
             tags,
             meta,
         }
@@ -213,6 +215,7 @@ pub(super) fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
         retries: table.optional("retries", &RETRIES),
         repeat: table.with_default("repeat", &REPEAT, "1"),
         weight: table.with_default("weight", &Number(0.0, MAX_WEIGHT), "1"),
+        judge_partial: table.with_default("judge_partial", &Boolean, "false"),
         tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
     }
@@ -358,6 +361,8 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         metrics: table.optional("metrics", &METRICS).unwrap_or_default().into_iter().collect(),
         workspace: table.optional("workspace", &WORKSPACE),
         transcript: table.optional("transcript", &TRANSCRIPT),
+        // A key of the test.
+        judge_partial: false,
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
     let schema =

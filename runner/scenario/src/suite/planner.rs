@@ -409,9 +409,8 @@ impl Planner<'_> {
         if let Some(path) = &schema {
             let Scenario { project, folder, .. } = self.rules.scenario;
             let checked = origin.check_chosen("schema", path);
-            let digest =
-                checked.and_then(|()| self.rules.blobs().schema(project, folder.join(path)));
-            let digest = digest.map_err(|refusal| {
+            let read = checked.and_then(|()| self.rules.blobs().schema(project, folder.join(path)));
+            let digest = read.map_err(|refusal| {
                 file_problem(origin, &["expect", "schema"], "schema", path, refusal)
             })?;
             expect.schema = Some(digest);
@@ -424,6 +423,7 @@ impl Planner<'_> {
                 file_problem(origin, &["expect", "file"], "golden file", path, refusal)
             })?;
         }
+        expect.judge_partial = settings.judge_partial.unwrap_or_default();
         let overrides = &self.rules.selection.selected.overrides;
         let mut retries = settings.retries;
         if let Some(max) = overrides.retries {

@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use runner_model::row::{Check, CheckKind, RowError};
+use runner_model::row::{Check, CheckKind, RowError, limit_of};
 use runner_model::test::{Expect, ExpectedError};
-use runner_model::{Outcome, Row, RowRef, outcome::Verdict};
+use runner_model::{ErrorClass, Outcome, Row, RowRef, Text, outcome::Verdict};
 
 use super::checks::{Evidence, check_metrics, check_output, check_stderr, failed, passed, raw};
 use super::compiled::CompiledCache;
@@ -36,6 +36,26 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
     };
     let own = mem::replace(&mut row.checks, checks);
     row.checks.extend(own);
+}
+
+/// Marks the row of an attempt that was cut off and whose workspace is kept. If the test judges such attempts, adds the checks of
+/// the workspace, which decide once no retry follows.
+pub fn judge_cut(
+    cache: &CompiledCache,
+    expect: &Expect,
+    row: &mut Row<'_>,
+    evidence: &Evidence<'_>,
+) {
+    let error = row.error.as_ref().filter(|_| row.output.is_none() && expect.error.is_none());
+    let limit = error.and_then(|error| limit_of(row.outcome, error));
+    row.cut_by = limit.map(Text::into_owned);
+    if row.cut_by.is_some() && expect.judge_partial {
+        let mut checks: Vec<_> = check_metrics(expect, &row.metrics).collect();
+        checks.extend(check_workspace(cache, expect, evidence));
+        // Otherwise an agent that never ends could make the calls that its test forbids.
+        checks.extend(check_transcript(cache, expect, row.transcript, evidence));
+        row.checks.splice(0..0, checks);
+    }
 }
 
 /// Returns the outcome of a reply with these checks, the scenario's and the provider's own, and the provider's verdict.
@@ -80,7 +100,13 @@ pub fn rejudge<'a>(
     stored: RowRef<'a>,
     evidence: &Evidence<'_>,
 ) -> Row<'a> {
+    let is_kept = stored.workspace.is_some_and(|left| left.is_kept());
     let mut row = Row { artifacts: Vec::new(), ..stored.into() };
+    if row.cut_by.is_some() {
+        row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
+        row.restore_error();
+        row.cut_by = None;
+    }
     let (own, old): (Vec<_>, _) =
         mem::take(&mut row.checks).into_iter().partition(|check| check.kind.is_none());
     row.checks = own;
@@ -92,6 +118,9 @@ pub fn rejudge<'a>(
     let evidence = Evidence { exit_code: code.or(evidence.exit_code), ..*evidence };
     let expect = Expect { stderr: None, ..expect.clone() };
     judge(cache, &expect, &mut row, &evidence);
+    if is_kept {
+        judge_cut(cache, &expect, &mut row, &evidence);
+    }
     let new_exit = row.checks.iter_mut().find(|check| is_exit(check));
     if let (Some(new), Some(old)) = (new_exit, old_exit)
         && new.expected == old.expected
