@@ -41,7 +41,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("runner/engine/src/workers/pool.rs", 579),
     ("runner/fleet/src/joined.rs", 519),
     ("runner/fleet/src/source.rs", 512),
-    ("runner/model/src/row/line.rs", 577),
+    ("runner/model/src/row/line.rs", 580),
     ("runner/record/src/disk/beneath.rs", 533),
     ("runner/record/src/root/queue.rs", 526),
     ("runner/record/src/rows/fold.rs", 611),

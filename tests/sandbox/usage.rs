@@ -45,6 +45,27 @@ fn reported_usage_counts_whatever_the_end() {
     }
 }
 
+/// The tables have the attempts that decided, and the money is gone for all of them.
+#[test]
+fn retried_attempts_are_paid() {
+    let keys = "[prices.\"*\"]\ntotal_tokens = 1000";
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&format!(
+        "[defaults]\nretries = {{ max = 2, on = [\"trap\"], backoff = \"0s\" }}\n\
+         [[tests]]\nid = \"a\"\ninput = {}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n",
+        "{ do = \"usage\", reports = [1000, 200], then = \"trap\" }"
+    ));
+    runner.exec(&[]).expect(1);
+    let shown = runner.run(&["show", "--json"]).expect(0).document();
+    let paid = &shown["paid"];
+    assert_eq!(paid["tokens"], 3600.0, "{shown}");
+    assert!((paid["cost_usd"].as_f64().unwrap() - 3.6).abs() < 1e-9, "{shown}");
+    let text = runner.run(&["show"]).expect(0).stdout;
+    assert!(text.contains("3,600 tokens, $3.60"), "{text}");
+    let metrics = &shown["providers"][0]["metrics"];
+    assert!(metrics.to_string().contains("1200"), "{metrics}");
+}
+
 #[test]
 fn limits_of_usage_end_an_attempt() {
     let server = hello();

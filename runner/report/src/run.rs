@@ -4,7 +4,9 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use runner_model::ErrorClass;
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir};
-use runner_results::{MetaResults, Results, RowSelection, RunTable, TableRow, TestMeta, columns};
+use runner_results::{
+    MetaResults, Paid, Results, RowSelection, RunTable, TableRow, TestMeta, columns,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -53,6 +55,9 @@ pub struct RunTables {
     /// Numbers of attempts that were retried, by the class of their error, or else by outcome.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub retries: BTreeMap<&'static str, u64>,
+    /// Tokens and cost of all attempts, also of those that decided nothing.
+    #[serde(skip_serializing_if = "Paid::is_empty")]
+    pub paid: Paid,
     /// Results by the keys of tests' `meta`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub meta: Vec<MetaResults>,
@@ -208,7 +213,8 @@ impl RunTables {
         let names: Vec<_> = providers.iter().map(|of: &ProviderTable| &*of.provider).collect();
         let meta = TestMeta::read(table.run(), manifest).results(table, &names);
         let damaged_lines = totals.damaged_lines;
-        Ok(Self { providers, graders, workers, retries, meta, damaged_lines, denials })
+        let paid = totals.paid;
+        Ok(Self { providers, graders, workers, retries, paid, meta, damaged_lines, denials })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, time::Duration};
 
 use runner_model::recent_output::RecentOutput;
-use runner_model::row::{Actor, duration};
+use runner_model::row::{Actor, MetricSums, duration};
 use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
@@ -12,13 +12,36 @@ use runner_record::{
     GroupPlace, Holder, InFlight, JoinedWorker, Live, Manifest, SessionEntry, Transition,
     running_at_death,
 };
+use runner_results::Paid;
 
-use crate::{RunDocument, RunSummary, failures::named, phrases, run::WorkerTable};
+use crate::run::{RunTables, WorkerTable};
+use crate::{RunDocument, RunSummary, failures::named, phrases};
 
 /// Maximum number of attempts, waiting trials and workers in a list.
 const MOST_NAMED: usize = 10;
 /// Characters of a line of output.
 const MOST_CHARACTERS: usize = 160;
+
+impl RunTables {
+    /// Formats tokens and cost of all attempts. `None` if the tables have no less.
+    pub fn paid(&self) -> Option<String> {
+        let graders = self.graders.iter().map(|one| &one.results);
+        let all = self.providers.iter().map(|one| &one.results).chain(graders);
+        let sums = all.map(|results| MetricSums::of(&results.metrics));
+        let sums = sums.fold(MetricSums::default(), MetricSums::plus);
+        let Paid { tokens, cost_usd } = self.paid;
+        // Sums in another order differ by rounding.
+        let more = |all: Option<f64>, of: Option<f64>| {
+            all.is_some_and(|all| all > of.unwrap_or(0.0) * (1.0 + 1e-9))
+        };
+        if !more(tokens, sums.tokens) && !more(cost_usd, sums.cost_usd) {
+            return None;
+        }
+        let tokens = tokens.map(|tokens| format!("{} tokens", phrases::number(tokens)));
+        let texts: Vec<_> = tokens.into_iter().chain(cost_usd.map(phrases::cost)).collect();
+        Some(format!("{} by all attempts and graders", texts.join(", ")))
+    }
+}
 
 impl RunDocument {
     /// Returns names and values of the run's facts. A value has one or more lines.
@@ -33,6 +56,7 @@ impl RunDocument {
         let words = words.collect::<Vec<_>>().join(", ");
         let words = if retries.len() == 1 { words } else { format!("{}: {words}", grouped(sum)) };
         facts.extend((sum > 0).then_some(("retries", words)));
+        facts.extend(self.tables.paid().map(|paid| ("paid", paid)));
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
     }

@@ -16,7 +16,7 @@ use crate::table::{Basis, RunTable, Totals};
 /// Version of entries. Raise it with each change to a key of [`Head`], to the columns or their order, and to the way in which a
 /// value is computed from a row, also if that is in `record` or `model`: an older entry would give other answers.
 /// `entries_change_with_the_version` finds a forgotten one.
-pub(crate) const VERSION: u32 = 7;
+pub(crate) const VERSION: u32 = 8;
 /// Bytes of rows from which a table is kept. Fewer are read within a few milliseconds.
 const MIN_BYTES: u64 = 256 << 10;
 /// Age of the rows from which a table is kept. Another change within the clock's step would not show in the time.

@@ -33,7 +33,7 @@ pub use read::short;
 pub use row::TableRow;
 pub use select::{RowSelection, report_unreadable, row_filter};
 pub use sums::{Column, PassRate, Results, columns, quantile};
-pub use table::{RunTable, Totals};
+pub use table::{Paid, RunTable, Totals};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
 use runner_model::known::KnownState;
-use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead, worker_of};
+use runner_model::row::{BadLine, MetricSums, RowHead};
+use runner_model::{Fingerprint, Places as _, TrialId, worker_of};
 use runner_record::{Fold, FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
 use runner_scenario::Suite;
 
@@ -210,6 +211,7 @@ impl RunTable {
             (row.denies(), DENIES),
             (row.r#final, FINAL),
         ];
+        self.pay(adding, row);
         let attempt = row.attempt.min(MOST_ATTEMPTS) as u8;
         let number = self.rows();
         if facts.state != KnownState::Unlisted {
@@ -237,6 +239,20 @@ impl RunTable {
             self.costs[of].set(number, sums.cost_usd);
         }
         replace_newest(&self.rows, &mut self.trials[trial as usize].newest, number);
+    }
+
+    /// Counts the metrics of an attempt, and of grades that no row before has.
+    fn pay(&mut self, adding: &mut Adding, row: &RowHead) {
+        if row.judged.is_none() {
+            self.totals.paid.add(row.metrics.unwrap_or_default());
+        }
+        for grade in row.grades.iter().filter(|grade| grade.metrics != MetricSums::default()) {
+            // Attempts of a grader count from 1 in each session.
+            let asked = (&grade.grader, grade.asked, grade.session, grade.attempt);
+            if adding.grades.insert(adding.hasher.hash_one((&row.trial, row.attempt, asked))) {
+                self.totals.paid.add(grade.metrics);
+            }
+        }
     }
 
     /// Returns the number of a worker's process, and adds the process if it is new. Those after many have the last number.

@@ -11,6 +11,8 @@ use runner_model::known::{Known, KnownState};
 use runner_model::row::{BadLine, MetricSums, read_line};
 use runner_model::{Counts, ProviderName, RowRef, TestId, Time, TrialId, status::RunVerdict};
 use runner_record::{Fold, FoldSums, Manifest, RecordError, RowsFile, RunDir};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
 use crate::{row::NO_ROW, row::TableRow};
@@ -66,7 +68,7 @@ pub(crate) struct Basis {
 }
 
 /// Counts over all lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Lines without a readable row.
     pub damaged_lines: u64,
@@ -74,10 +76,37 @@ pub struct Totals {
     pub other_version: Option<String>,
     /// Attempts and errors by the name of a worker on another machine.
     pub workers: BTreeMap<String, (u64, u64)>,
+    /// Tokens and cost of all attempts and grades.
+    pub paid: Paid,
     /// Numbers from 1 of these workers' processes, by their names in rows.
     pub(crate) processes: BTreeMap<String, u16>,
     /// The least number of a row by session.
     pub(crate) first_rows: BTreeMap<u32, u64>,
+}
+
+/// Tokens and cost of all attempts and grades of a run, also of those that decided nothing: retried attempts, outputs that wait
+/// for graders, and judgements that were replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Paid {
+    /// Absent if nothing has reported any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<f64>,
+    /// In dollars. Absent if nothing has a cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+}
+
+impl Paid {
+    /// Returns whether nothing has reported tokens or a cost.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn add(&mut self, sums: MetricSums) {
+        let Self { tokens, cost_usd } = *self;
+        let MetricSums { tokens, cost_usd } = MetricSums { tokens, cost_usd }.plus(sums);
+        *self = Self { tokens, cost_usd };
+    }
 }
 
 /// The state that only further rows need. A table of a run that has ended drops it.
@@ -92,6 +121,8 @@ pub(crate) struct Adding {
     /// Session and number of the last row.
     pub(crate) last: (u32, u64),
     pub(crate) hasher: RandomState,
+    /// Hashes of the grades whose metrics are counted: a row repeats those of the row that it judges.
+    pub(crate) grades: HashSet<u64>,
     /// Numbers of tests, by id.
     pub(crate) tests: HashTable<u32>,
     /// Numbers of trials, by test, provider and repeat.

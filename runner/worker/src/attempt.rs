@@ -186,8 +186,7 @@ impl Attempt<'_> {
         let expected = self.test.expect.workspace.as_ref().zip(ended.workspace.as_ref());
         let workspace =
             expected.map(|(expected, left)| left_files(expected, base, self.blobs, left));
-        let expects = self.test.expect.transcript.is_some();
-        let shown = text.as_ref().filter(|_| expects);
+        let shown = text.as_ref().filter(|_| self.test.expect.transcript.is_some());
         let shown =
             shown.map(|text| String::from_utf8(text.clone()).map_err(|error| error.to_string()));
         let mut evidence = Evidence {

@@ -96,6 +96,9 @@ pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
         && document.tables.with_results().count() > 1
     {
         out.data(&format!("\n{}", results_table(&document, out.columns())));
+        if let Some(paid) = document.tables.paid() {
+            out.data(&format!("paid: {paid}"));
+        }
     }
 }
 

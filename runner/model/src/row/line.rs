@@ -218,8 +218,13 @@ pub struct RowHead {
 }
 
 /// The keys of a [`Grade`] that a [`RowHead`] has.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct GradeHead {
+    pub grader: Box<str>,
+    pub attempt: u32,
+    pub asked: Option<Fingerprint>,
+    #[serde(default)]
+    pub session: u32,
     pub score: Option<f64>,
     #[serde(default = "default_weight")]
     pub weight: f64,

@@ -51,6 +51,7 @@ function content({ run, document }) {
         ['Group', head.group && ['run ', `${head.group.place} of ${head.group.of} in `, code(head.group.id)]],
         ['Merged from', manifest.merged?.map((/** @type {any} */ one) => el('div', null, `shard ${one.shard}: `, code(one.run), `, ${plural(one.sessions, 'session')}`))],
         ['Pinned by', head.pinned && [actor(head.pinned.by), ', ', time(head.pinned.at, 'full')]],
+        ['Paid', document.paid && [document.paid.tokens && `${number(document.paid.tokens)} tokens`, document.paid.cost_usd && money(document.paid.cost_usd)].filter(Boolean).join(', ')],
         ['Retries', Object.entries(document.retries ?? {}).map(([why, number]) => `${plural(Number(number), 'attempt')}: ${why}`).join(', ')],
         ['Reports', !report && FORMS.map(([form, name]) => file(`/report?form=${form}`, name))],
         ['Files', !report && [file('', 'benchmark.json'), file('/log', 'runner.log'), file('/rows', 'index.jsonl'), manifest.rows && `(${size(manifest.rows.length)})`]],
