@@ -5,7 +5,13 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::graded_workspaces::{change, graded};
-use crate::support::{run::Run, runner::Runner, running::Running};
+use crate::support::{
+    guests::component,
+    run::Run,
+    runner::Runner,
+    running::Running,
+    web::{hello, net},
+};
 
 /// An attempt that writes its answer and ends only by its timeout.
 fn endless() -> Value {
@@ -92,15 +98,54 @@ fn what_is_left_decides_if_the_test_says_so() {
     }
 }
 
+/// A limit that ends the guest cuts its attempt off, and a reply that is too large is an answer.
 #[test]
-fn attempts_at_their_limit_are_judged() {
-    let acts = json!([["write", "/work/answer", "42"], ["read", "/work/README"]]);
-    let runner = scenario("judge_partial = true\n", 0, &[("a", acts)]);
+fn only_limits_that_end_the_guest_are_judged() {
+    let server = hello();
+    let runner = scenario("judge_partial = true\n", 0, &[("a", json!([["list", "/work"]]))]);
     change(&runner, "from = \"base\" }\n", "from = \"base\" }\nlimits = { reply = \"8B\" }\n");
+    runner.exec(&[]).expect(1);
+    let row = last(&runner.only_run());
+    let ended = [&row["outcome"], &row["error"]["code"], &row["cut_by"], &row["grades"]];
+    assert_eq!(json!(ended), json!(["error", "reply", null, null]));
+
+    let input = format!(
+        "{{ do = \"usage\", reports = [9], requests = 21, url = \"{}\" }}",
+        server.url("/")
+    );
+    let runner = scenario("judge_partial = true\n", 0, &[("a", json!(input))]);
+    change(&runner, &json!(input).to_string(), &input);
+    change(&runner, "[\"read\",\"/work/answer\"]", "[\"list\",\"/work\"]");
+    let keys = "from = \"base\" }\n";
+    let limits =
+        format!("{keys}limits = {{ total_tokens = 9 }}\ngrants.{}\n", net(&[&server.origin()]));
+    change(&runner, keys, &limits);
+    change(&runner, "plugin = \"files.wasm\"", "plugin = \"hostile.wasm\"");
+    runner.link(&component("hostile"), "hostile.wasm");
     runner.exec(&[]).expect(0);
     let row = last(&runner.only_run());
-    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("passed"), &json!("limit")));
-    assert_eq!(row["cut_by"], row["error"]["code"]);
+    let ended = [&row["outcome"], &row["error"]["class"], &row["cut_by"]];
+    assert_eq!(json!(ended), json!(["passed", "limit", "total_tokens"]));
+}
+
+/// An agent that does nothing would pass a check of unchanged files.
+#[test]
+fn checks_that_nothing_passes_do_not_decide() {
+    let runner = scenario("judge_partial = true\n", 0, &[("a", endless())]);
+    let expect = "{ equals = \"42\", workspace = { unchanged = [\"src\"] }, graders = [\"text\"] }";
+    change(&runner, "{ graders = [\"look\", \"text\"] }", expect);
+    runner.exec(&[]).expect(1);
+    assert_eq!(judged(&last(&runner.only_run())), json!(["timeout", true, []]));
+}
+
+/// The session ends by its timeout, with a summary, although all trials have their results.
+#[test]
+fn timeout_of_the_session_ends_partial_grades() {
+    let runner = scenario("", 0, &[("a", endless())]);
+    change(&runner, "[\"read\",\"/work/answer\"]", "[\"sleep\"]");
+    let ran = runner.exec(&["--timeout", "3s"]).expect(1);
+    assert_eq!(runner.only_run().ending()[0], "completed");
+    ran.says(&["1 of 1"]);
 }
 
 /// The run is killed at each of its rows, and each end is continued.

@@ -103,9 +103,14 @@ impl Paid {
     }
 
     pub(crate) fn add(&mut self, sums: MetricSums) {
-        let Self { tokens, cost_usd } = *self;
-        let MetricSums { tokens, cost_usd } = MetricSums { tokens, cost_usd }.plus(sums);
-        *self = Self { tokens, cost_usd };
+        // A negative count would hide those of other attempts, and JSON has no infinite sum.
+        let plus = |sum: &mut Option<f64>, more: Option<f64>| {
+            if let Some(more) = more {
+                *sum = Some((sum.unwrap_or(0.0) + more.max(0.0)).min(f64::MAX));
+            }
+        };
+        plus(&mut self.tokens, sums.tokens);
+        plus(&mut self.cost_usd, sums.cost_usd);
     }
 }
 

@@ -244,7 +244,8 @@ impl Attempt<'_> {
         expect: &Expect,
         evidence: &Evidence<'_>,
     ) {
-        if !files.is_empty() || row.workspace.is_some_and(|left| left.is_kept()) {
+        let cut_off = row.workspace.filter(|left| left.partial);
+        if cut_off.is_some_and(|left| left.is_kept() || !files.is_empty()) {
             judge_cut(self.cache, expect, row, evidence);
         }
     }

@@ -241,9 +241,10 @@ impl RescorePlan {
             test.fingerprints(&self.plan.fingerprints, planned.provider)?;
         let class = row.error.as_ref().and_then(|error| error.class);
         let has_grader_error = class == Some(ErrorClass::Grader);
-        let is_cut = row.limit_that_cut().is_some() && test.expect()?.error.is_none();
-        let is_cut = is_cut
-            && (test.has_workspace_grader(&self.plan.providers)? || test.judges_partial()?);
+        let reads_workspace = test.has_workspace_grader(&self.plan.providers)?;
+        let is_cut = row.limit_that_cut().is_some()
+            && test.expect()?.error.is_none()
+            && (reads_workspace || test.judges_partial(reads_workspace)?);
         let is_bad = matches!(row.outcome, Outcome::Error | Outcome::Timeout) && !has_grader_error;
         let lacks_grades = is_cut && is_bad && self.lacks_grades(row, &test)?;
         let has_no_output = !is_cut && is_bad && test.expect()?.error.is_none();

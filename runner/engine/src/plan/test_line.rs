@@ -69,11 +69,17 @@ pub(crate) struct Expect {
     /// Present if the verdict needs metrics, of which a row that is cut has only some.
     pub(crate) metrics: Option<IgnoredAny>,
     /// Present if the verdict needs what the attempt has left in its workspace.
-    pub(crate) workspace: Option<IgnoredAny>,
+    pub(crate) workspace: Option<ExpectedWorkspace>,
     pub(crate) transcript: Option<ExpectedTranscript>,
     /// Whether the workspace of an attempt that was cut off decides about it.
     #[serde(default)]
     judge_partial: bool,
+}
+
+/// The key of `expect.workspace` that the coordinator reads.
+#[derive(Default, Deserialize)]
+pub(crate) struct ExpectedWorkspace {
+    files: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {
@@ -181,15 +187,20 @@ impl TestLine<'_> {
         if has_graders { Ok(self.expect()?.graders) } else { Ok(Vec::new()) }
     }
 
-    /// Returns whether the workspace of an attempt that was cut off decides about it.
+    /// Returns whether the workspace of an attempt that was cut off decides about it: files of it are expected, or one of the test's
+    /// graders `reads_workspace`. An attempt that does nothing passes all other checks of a workspace.
     ///
     /// # Errors
     ///
     /// `expect` is malformed.
-    pub(crate) fn judges_partial(&self) -> serde_json::Result<bool> {
+    pub(crate) fn judges_partial(&self, reads_workspace: bool) -> serde_json::Result<bool> {
         // Few tests do, and this is called for each trial.
-        let may = self.expect.is_some_and(|raw| raw.get().contains("\"judge_partial\":true"));
-        if may { Ok(self.expect()?.judge_partial) } else { Ok(false) }
+        if !self.expect.is_some_and(|raw| raw.get().contains("\"judge_partial\":true")) {
+            return Ok(false);
+        }
+        let Expect { judge_partial, workspace, .. } = self.expect()?;
+        let has_files = workspace.is_some_and(|expected| expected.files.is_some());
+        Ok(judge_partial && (has_files || reads_workspace))
     }
 
     /// Returns whether a grader reads what the test's attempts have left in their workspaces.

@@ -89,7 +89,7 @@ impl Schedule {
     /// Applies the session's timeout and the next step of a stop if they are due.
     pub(super) fn enforce_bounds(&mut self) {
         let now = self.now;
-        if now >= self.settings.timeout() && self.left > 0 {
+        if now >= self.settings.timeout() && self.left + self.partial > 0 {
             self.stop(StopMode::Stop, Reason::Timeout, None);
         }
         let Some(stop) = &mut self.stop else { return };
@@ -108,7 +108,7 @@ impl Schedule {
 
     /// Returns the time at which [`Self::enforce_bounds`] is due.
     pub(super) fn next_bound(&self) -> Option<RunTime> {
-        let timeout = (self.left > 0).then_some(self.settings.timeout());
+        let timeout = (self.left + self.partial > 0).then_some(self.settings.timeout());
         match self.stop.as_ref().map(|stop| stop.next) {
             None | Some(Step::Wait) => timeout,
             Some(Step::Kill(at) | Step::GiveUp(at)) => Some(at),

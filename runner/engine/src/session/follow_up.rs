@@ -20,15 +20,9 @@ impl InFlightTask {
         graders.map(|grader| &*grader.name).collect()
     }
 
-    /// Returns whether the workspace of an attempt that was cut off decides about it: a check or a grader must judge it.
-    pub(super) fn decides(&self, has_checks: bool) -> bool {
-        let mut graders = self.graders.iter();
-        self.judges_partial && (has_checks || graders.any(|grader| grader.has_workspace))
-    }
-
     /// Returns the row of an attempt that was cut off, if its workspace decides about it.
     pub(super) fn decided(&self, row: &RowRef<'_>) -> Option<Vec<u8>> {
-        let decides = row.keeps_outcome() && self.decides(!row.checks.is_empty());
+        let decides = row.keeps_outcome() && self.judges_partial;
         decides.then(|| Row::decided(row.clone(), &self.grader_names(true)).fit())
     }
 

@@ -135,7 +135,8 @@ impl TasksInFlight {
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;
-        let judges_partial = test.judges_partial()?;
+        let reads_workspace = graders.iter().any(|grader| grader.has_workspace);
+        let judges_partial = test.judges_partial(reads_workspace)?;
         let mut policy = test.policy(provider)?;
         let mut attempt = assignment.attempt;
         if let Some(row) = &stored {

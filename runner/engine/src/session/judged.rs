@@ -61,9 +61,7 @@ impl InFlightTask {
                 judgement.checks =
                     stored.checks.iter().filter(|check| check.kind.is_some()).cloned().collect();
             }
-            let has_checks = judgement.checks.iter().any(|check| check.kind.is_some());
-            let decides = self.decides(has_checks);
-            let mut row = Row::judged(stored, judgement, &graders, decides);
+            let mut row = Row::judged(stored, judgement, &graders, self.judges_partial);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let interrupted = |why| {

@@ -20,7 +20,8 @@ impl RowRef<'_> {
     /// Returns the reason why an attempt was cut off whose workspace is kept: `timeout`, or the code of the limit's error. `None` for other
     /// attempts. Those of earlier versions have no `cut_by`, and the error of a grader may be in the place of the attempt's own.
     pub fn limit_that_cut(&self) -> Option<Text<'_>> {
-        if self.output.is_some() || !self.workspace.is_some_and(|left| left.is_kept()) {
+        // A reply that is too large is an answer, and its attempt was not cut off.
+        if !self.workspace.is_some_and(|left| left.is_kept() && left.partial) {
             return None;
         }
         let limit = self.error.as_ref().and_then(|error| limit_of(self.outcome, error));

@@ -23,8 +23,7 @@ fn real_time_decides_no_difference() {
     let fast = r#"{"kind":"max_duration","verdict":"pass"}"#;
     let late = r#"{"kind":"max_duration","verdict":"fail","actual":1.5}"#;
     let other = r#"{"kind":"equals","verdict":"fail"}"#;
-    let grades =
-        r#","grades":[{"grader":"g","verdict":"fail","score":0,"weight":1,"duration_ms":1}]"#;
+    let grades = r#","grades":[{"grader":"g","attempt":1,"verdict":"fail","score":0,"weight":1,"duration_ms":1}]"#;
     let [fast, late, both, other] = [&[fast][..], &[late], &[late, other], &[other]].map(checks);
     let with = |checks: &str, more: &str| format!("{checks}{more}");
     let skip = r#","verdict":"skip""#;

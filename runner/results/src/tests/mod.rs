@@ -310,8 +310,7 @@ fn entries_change_with_the_version() {
     run.write(&line(&Made { flaky: true, ..result("flaky@p#1", Outcome::Passed) }, 3));
     let keys = r#","score":0.5,"metrics":[{"name":"tokens_in","value":7},{"name":"cost_usd","value":0.25}],"denied":[{"kind":"net","target":"x"}]"#;
     run.write(&line_with(&result("rich@p#1", Outcome::Failed), 4, keys));
-    let keys =
-        r#","grades":[{"grader":"g","verdict":"pass","score":1,"weight":2,"duration_ms":1}]"#;
+    let keys = r#","grades":[{"grader":"g","attempt":1,"verdict":"pass","score":1,"weight":2,"duration_ms":1}]"#;
     run.write(&line_with(&result("graded@p#1", Outcome::Passed), 5, keys));
     run.write(&line(&result("late@gone#1", Outcome::Timeout), 6));
     run.write(b"damaged\n");

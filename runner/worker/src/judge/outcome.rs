@@ -46,7 +46,7 @@ pub fn judge_cut(
     row: &mut Row<'_>,
     evidence: &Evidence<'_>,
 ) {
-    let error = row.error.as_ref().filter(|_| row.output.is_none() && expect.error.is_none());
+    let error = row.error.as_ref().filter(|_| expect.error.is_none());
     let limit = error.and_then(|error| limit_of(row.outcome, error));
     row.cut_by = limit.map(Text::into_owned);
     if row.cut_by.is_some() && expect.judge_partial {
@@ -100,7 +100,7 @@ pub fn rejudge<'a>(
     stored: RowRef<'a>,
     evidence: &Evidence<'_>,
 ) -> Row<'a> {
-    let is_kept = stored.workspace.is_some_and(|left| left.is_kept());
+    let is_cut = stored.workspace.is_some_and(|left| left.is_kept() && left.partial);
     let mut row = Row { artifacts: Vec::new(), ..stored.into() };
     if row.cut_by.is_some() {
         row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
@@ -118,7 +118,7 @@ pub fn rejudge<'a>(
     let evidence = Evidence { exit_code: code.or(evidence.exit_code), ..*evidence };
     let expect = Expect { stderr: None, ..expect.clone() };
     judge(cache, &expect, &mut row, &evidence);
-    if is_kept {
+    if is_cut {
         judge_cut(cache, &expect, &mut row, &evidence);
     }
     let new_exit = row.checks.iter_mut().find(|check| is_exit(check));
