@@ -361,6 +361,55 @@ fn secrets_of_the_caller_are_in_no_transcript() {
 }
 
 #[test]
+fn flood_in_a_result_hides_no_call() {
+    let secret = "0123456789-caller";
+    // A cut between its copies goes through one of them.
+    let long = "x".repeat((128 << 10) - 300) + &secret.repeat(30) + &"y".repeat(200 << 10);
+    let call = |args: &[&str]| json!({ "call": "command", "input": { "args": args } });
+    let flood = call(&["flood", "1"]);
+    let steps = json!([flood, flood, flood, call(&["say", "end"])]);
+    let keys = format!(
+        "{COMMAND}[tools.long]\nplugin = \"command.wasm\"\ndescription = \"Prints much\"\nargs = [\"say\", \"{long}\"]\n"
+    );
+    let grants = "grants = { tools = [\"command\", \"long\"], secrets = [\"CALLER_KEY\"] }";
+    let steps_of = |steps: &Value| {
+        let runner = scenario(&keys, grants, steps);
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        let calls = vec!["command"; 4];
+        runner.scenario(&format!("{text}[tests.expect.transcript]\ncalls = {calls:?}\nnever = [\"other\"]\nmax_calls = 5\n"));
+        runner
+    };
+    let exec = |runner: &Runner, code| {
+        let mut exec = runner.command(&["exec", "scenario.toml"]);
+        finished(exec.env("CALLER_KEY", secret)).expect(code)
+    };
+    let mut all = steps.as_array().unwrap().clone();
+    all.push(json!({ "call": "long", "input": {} }));
+    let runner = steps_of(&json!(all));
+    exec(&runner, 0);
+    // The agent itself gets all of it.
+    let kept = runner.only_run().row("a")["artifacts"].clone();
+    let kept = kept.as_array().unwrap().iter();
+    assert!(kept.filter_map(|one| one["bytes"].as_u64()).any(|bytes| bytes > 3 << 20));
+    let written = transcript(&runner).to_string();
+    assert!(written.len() < 5 * (256 << 10) + (16 << 10), "{}", written.len());
+    assert_eq!(written.matches(" left out\\n").count(), 4);
+    assert!(!written.contains("0123"), "a part of a secret is left");
+    // Steps without room keep the call.
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let small = |bytes: &str| {
+        let limit = format!("limits.transcript = \"{bytes}\"\ngrants");
+        runner.scenario(&text.replacen("grants = { tools", &format!("{limit} = {{ tools"), 1));
+    };
+    small("300KiB");
+    exec(&runner, 0);
+    let written = transcript(&runner).to_string();
+    assert!(written.contains("\"content\":\"\\n… "), "{written}");
+    small("1KiB");
+    exec(&runner, 1).says(&["transcript.calls", "; 2 steps"]);
+}
+
+#[test]
 fn no_call_is_without_a_step() {
     let deep = "[".repeat(200) + &"]".repeat(200);
     let allowed = format!(

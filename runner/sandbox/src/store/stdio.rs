@@ -144,6 +144,14 @@ impl Capture {
         Self(Arc::new(Mutex::new(Captured { head_limit, tail_limit, ..Captured::default() })))
     }
 
+    /// Returns a text without its middle, as [`Self::text`] does: at most `most` bytes of its start and as many of its end,
+    /// redacted before they are cut.
+    pub(crate) fn cut(text: &str, most: u64, redactor: Option<&Arc<Redactor>>) -> String {
+        let kept = Self::new(most, most).redacted_by(redactor);
+        kept.lock().push(text.as_bytes());
+        kept.text()
+    }
+
     /// Redacts all writes.
     pub(crate) fn redacted_by(self, redactor: Option<&Arc<Redactor>>) -> Self {
         self.lock().stream = redactor.map(Redactor::stream);

@@ -9,10 +9,14 @@ use runner_model::transcript::{self as model, AgentEnd, BY_GUEST, BY_RUNNER};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 
-use super::host::Host;
+use super::{host::Host, stdio::Capture};
 use crate::call::json::read_json;
 use crate::contract::runner::provider::tools::{ToolError, ToolErrorKind};
 use crate::contract::runner::provider::transcript::{self, TranscriptError};
+
+/// Bytes that a result keeps at its start and at its end. Bundled plugins bound the texts of their steps to the same sum, and a flood
+/// of 4 MiB in each call would leave no room for the next ones.
+const RESULT_END: u64 = 128 << 10;
 
 /// A call of a tool that has ended, or was refused.
 pub(crate) struct ToolCall<'a> {
@@ -72,7 +76,9 @@ impl Host {
             false => RawValue::from_string(format!("{{\"input\":{input}}}")),
         };
         let Ok(arguments) = arguments else { return };
-        let step = to_raw_value(&CallStep {
+        let results =
+            |content: &str| json!({ "results": [{ "source_call_id": id, "content": content }] });
+        let mut step = CallStep {
             timestamp: self.step_time(),
             source: "agent",
             message: "",
@@ -81,16 +87,22 @@ impl Host {
                 function_name: call.name,
                 arguments: &arguments,
             }],
-            observation: json!({ "results": [{ "source_call_id": id, "content": content }] }),
+            observation: results(&Capture::cut(content, RESULT_END, self.redactor())),
             llm_call_count: 0,
             extra,
-        });
+        };
         // No call may be without a step, so nothing in it is checked again: the input is checked JSON.
-        if let Ok(step) =
-            step.and_then(|step| Raw::from_string(String::from(Box::<str>::from(step))))
-        {
-            self.transcript.push(step, None);
+        let raw = |step: &CallStep<'_>| {
+            let text = String::from(Box::<str>::from(to_raw_value(step).ok()?));
+            Raw::from_string(text).ok()
+        };
+        let Some(mut added) = raw(&step) else { return };
+        if !self.transcript.has_room_for(&added) {
+            // A call without its result can still be judged.
+            step.observation = results(&Capture::cut(content, 0, None));
+            added = raw(&step).unwrap_or(added);
         }
+        self.transcript.push(added, None);
     }
 
     /// Returns the time of a step by the clock of the guest.

@@ -21,6 +21,11 @@ impl Transcript {
         Self { left: limit, ..Self::default() }
     }
 
+    /// Returns whether a step fits.
+    pub(super) fn has_room_for(&self, step: &Raw<'_>) -> bool {
+        step.get().len() as u64 <= self.left
+    }
+
     /// Adds a step, with the guest's word for its end. Returns whether it fits.
     pub(super) fn push(&mut self, step: Raw<'static>, ended: Option<AgentEnd>) -> bool {
         self.ended = ended;

@@ -46,30 +46,36 @@ pub(super) fn check_transcript(
         }
     };
     // A missing step can be a call.
-    let is_missing = |kind| {
+    let missing = (dropped > 0).then(|| {
         let steps = plural(dropped, "step is", "steps are");
-        let message = format!("{steps} missing, which did not fit `limits.transcript`");
-        failed(kind, message, expected, None)
+        format!("{steps} missing, which did not fit `limits.transcript`")
+    });
+    let unless_missing = |kind| match &missing {
+        None => passed(kind),
+        Some(missing) => failed(kind, missing.clone(), expected, None),
+    };
+    let with_missing = |check: Check<'static>| match (&missing, &check.message) {
+        (Some(missing), Some(message)) if check.verdict == Verdict::Fail => {
+            Check { message: Some(format!("{message}; {missing}").into()), ..check }
+        }
+        _ => check,
     };
     let made: Vec<_> = all.iter().filter(|call| call.standing == CallStanding::Made).collect();
     let mut checks = Vec::new();
     if !expected.calls.is_empty() {
-        checks.push(check_order(&expected.calls, &made));
+        checks.push(with_missing(check_order(&expected.calls, &made)));
     }
     if !expected.never.is_empty() {
-        let check = check_never(&expected.never, &all);
-        let is_unsure = check.verdict == Verdict::Pass && dropped > 0;
-        checks.push(if is_unsure { is_missing(CheckKind::TranscriptNever) } else { check });
+        let wrong = check_never(&expected.never, &all);
+        checks.push(wrong.unwrap_or_else(|| unless_missing(CheckKind::TranscriptNever)));
     }
     if let Some(most) = expected.max_calls {
         let kind = CheckKind::TranscriptMaxCalls;
         let counted = all.iter().filter(|call| call.standing != CallStanding::Claimed);
         let counted: Vec<_> = counted.collect();
         let count = counted.len() as u64;
-        checks.push(if count <= most && dropped > 0 {
-            is_missing(kind)
-        } else if count <= most {
-            passed(kind)
+        checks.push(if count <= most {
+            unless_missing(kind)
         } else {
             let message =
                 format!("expected at most {}, got {count}", plural(most, "call", "calls"));
@@ -78,7 +84,7 @@ pub(super) fn check_transcript(
         });
     }
     for wanted in &expected.call {
-        checks.push(check_call(cache, wanted, &made, evidence));
+        checks.push(with_missing(check_call(cache, wanted, &made, evidence)));
     }
     checks.extend(check_end(expected.ended.as_deref(), ended));
     checks
@@ -171,8 +177,8 @@ fn is_match(glob: &str, name: &str) -> bool {
     globs::over_ids(&[glob]).is_ok_and(|set| set.is_match(name))
 }
 
-/// Names each tool once: an agent may call one in a loop.
-fn check_never(never: &[String], all: &[PlacedCall<'_>]) -> Check<'static> {
+/// Names each tool once: an agent may call one in a loop. `None` if none was called.
+fn check_never(never: &[String], all: &[PlacedCall<'_>]) -> Option<Check<'static>> {
     let mut wrong = BTreeMap::<_, u64>::new();
     let mut first = None;
     for PlacedCall { step, call, .. } in all {
@@ -182,7 +188,7 @@ fn check_never(never: &[String], all: &[PlacedCall<'_>]) -> Check<'static> {
         }
     }
     if wrong.is_empty() {
-        return passed(CheckKind::TranscriptNever);
+        return None;
     }
     let named = wrong.iter().take(MAX_NAMES).map(|(name, count)| match count {
         1 => format!("`{name}`"),
@@ -195,7 +201,7 @@ fn check_never(never: &[String], all: &[PlacedCall<'_>]) -> Check<'static> {
     };
     let message = format!("these may not be called, but were: {named}{more}");
     let names: Vec<_> = wrong.into_keys().take(MAX_NAMES).collect();
-    Check { step: first, ..failed(CheckKind::TranscriptNever, message, &never, raw(&names)) }
+    Some(Check { step: first, ..failed(CheckKind::TranscriptNever, message, &never, raw(&names)) })
 }
 
 fn listed(names: &[&str]) -> String {
