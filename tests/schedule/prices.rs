@@ -192,6 +192,35 @@ fn attempts_without_cost_are_counted() {
 }
 
 #[test]
+fn grader_without_a_model_needs_no_cost() {
+    let text = priced(
+        1,
+        r#"
+        [graders.free]
+        plugin = "hostile.wasm"
+        input = { do = "verdict", verdict = "pass" }
+        [[tests]]
+        id = "a"
+        input = { do = "measure", tokens = 1 }
+        expect = { graders = ["free"] }
+        "#,
+    );
+    let runner = Runner::hostile(&text);
+    let ran = runner.exec(&[]).expect(0);
+    for notice in ["no cost", "not measure"] {
+        assert!(!ran.stderr.contains(notice), "{}", ran.stderr);
+    }
+    // A session without attempts of providers has none of their metrics.
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("\"pass\"", "\"fail\""));
+    let rescored = runner.run(&["rescore", "latest"]).expect(1);
+    assert!(!rescored.stderr.contains("no attempt"), "{}", rescored.stderr);
+    // A name that is most likely wrong is named before the first trial.
+    runner.scenario(&scenario.replace("cost_usd = 10", "cost = 10"));
+    runner.exec(&["--dry-run"]).expect(0).says(&["mean `cost_usd`?"]);
+}
+
+#[test]
 fn price_of_nothing_is_refused() {
     let test = "[[tests]]\nid = \"a\"\n";
     for (prices, says) in [

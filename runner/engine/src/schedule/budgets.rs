@@ -11,6 +11,9 @@ const MAX_NAMES: usize = 64;
 /// The limit of all metrics whose names end with `tokens`.
 const TOKENS: &str = "total_tokens";
 
+/// Metrics of bundled plugins and prices, which budgets most often name.
+const COMMON: [&str; 4] = [COST, TOKENS, "prompt_tokens", "completion_tokens"];
+
 /// The budgets of a run and their use.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spending {
@@ -23,6 +26,7 @@ pub struct Spending {
 #[derive(Clone, Debug, PartialEq)]
 struct Meter {
     provider: String,
+    is_grader: bool,
     outputs: u64,
     metrics: BTreeMap<String, u64>,
     /// Metrics with a price.
@@ -95,6 +99,7 @@ impl Spending {
             let names = budgets.chain(priced.iter().cloned()).chain([COST.to_owned()]);
             Meter {
                 provider: provider.name.to_string(),
+                is_grader: provider.grading.is_some(),
                 outputs: 0,
                 metrics: names.map(|name| (name, 0)).collect(),
                 priced,
@@ -151,12 +156,25 @@ impl Spending {
         self.all_used_up().map(Account::larger).collect()
     }
 
+    /// Describes the metrics of budgets that are most likely misspelled, before any attempt has a metric.
+    pub fn unlikely(&self) -> Vec<String> {
+        let priced = self.meters.iter().flat_map(|meter| &meter.priced).map(String::as_str);
+        let known = || COMMON.into_iter().chain(priced.clone());
+        let unknown =
+            self.accounts.iter().filter(|one| known().all(|known| known != one.name.metric));
+        let notices = unknown.filter_map(|account| {
+            let nearest = similar(&account.name.metric, known())?;
+            Some(format!("`{}` has a budget; did you mean `{nearest}`?", account.name))
+        });
+        notices.collect()
+    }
+
     /// Describes the metrics that budgets and prices miss, most likely because a name is misspelled, or because a server counts
     /// only some of its answers.
     pub fn notices(&self) -> Vec<String> {
         let mut notices: Vec<_> = self.accounts.iter().filter_map(|one| self.missed(one)).collect();
         notices.extend(self.meters.iter().flat_map(Meter::without_limits));
-        let priced = self.meters.iter().filter(|meter| !meter.priced.is_empty());
+        let priced = self.meters.iter().filter(|meter| meter.should_have_cost());
         notices.extend(priced.clone().filter_map(Meter::without_cost));
         let names: BTreeSet<_> = priced.clone().flat_map(|meter| &meter.priced).collect();
         for name in names {
@@ -188,7 +206,7 @@ impl Spending {
         }
         let of_account = (0..).zip(&self.meters).filter(|(provider, meter)| {
             account.provider.is_none_or(|own| own == *provider)
-                && (meter.count(metric) > 0 || metric == COST && !meter.priced.is_empty())
+                && (meter.count(metric) > 0 || metric == COST && meter.should_have_cost())
         });
         let mut outputs = 0;
         let mut measured = 0;
@@ -246,6 +264,11 @@ impl Meter {
         })
     }
 
+    /// Returns whether outputs without a cost are worth a notice. The prices of `*` are also those of graders that call no model.
+    fn should_have_cost(&self) -> bool {
+        !self.priced.is_empty() && (!self.is_grader || self.reported().next().is_some())
+    }
+
     /// Describes the outputs of a provider with prices that have no cost.
     fn without_cost(&self) -> Option<String> {
         let missing = self.outputs.saturating_sub(self.count(COST));
@@ -281,7 +304,11 @@ impl Account {
             None => format!("`{metric}`"),
         };
         // Sums of floating-point values are inexact: 0.1 + 0.2 would be shown as 0.30000000000000004.
-        let [spent, most] = [self.spent, self.most].map(|number| (number * 1e9).round() / 1e9);
+        let [spent, most] = [self.spent, self.most].map(|number| match &**metric {
+            COST if number >= 0.1 => format!("${number:.2}"),
+            COST => format!("${}", (number * 1e9).round() / 1e9),
+            _ => ((number * 1e9).round() / 1e9).to_string(),
+        });
         format!("the budget of {whose} is used up: {spent} of {most}")
     }
 }
@@ -324,6 +351,28 @@ mod tests {
         let mut budgets = Budgets::default();
         budgets.add("c:tokens=1").unwrap();
         assert_eq!(Spending::new(&budgets, &["a"]), Err("c".to_owned()));
+    }
+
+    #[test]
+    fn near_misses_of_common_metrics_are_named() {
+        let used = spending(&["cost=1", "a:cost_usd=1", "promt_tokens=1", "tokens=1", "x=1"]);
+        let says = [
+            "`cost` has a budget; did you mean `cost_usd`?",
+            "`promt_tokens` has a budget; did you mean `prompt_tokens`?",
+        ];
+        assert_eq!(used.unlikely(), says);
+    }
+
+    #[test]
+    fn used_up_costs_are_money() {
+        for (most, spent, text) in
+            [("1", 1.589_62, "$1.59 of $1.00"), ("0.02", 0.0251, "$0.0251 of $0.02")]
+        {
+            let mut used = spending(&[&format!("cost_usd={most}")]);
+            used.add(0, &[metric("cost_usd", spent)]);
+            let text = format!("the budget of `cost_usd` is used up: {text}");
+            assert_eq!(used.summary(), Some(text));
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Coordinator<'_> {
         }
         if !has_only_waited {
             owned.note_times(took, self.clock.suspended());
-            for notice in self.schedule.spending().notices() {
+            for notice in self.budget_notices() {
                 owned.log(&notice);
                 self.observer.event(&RunEvent::Notice(&notice));
             }
@@ -219,6 +219,15 @@ impl Coordinator<'_> {
             }
             _ => message,
         }
+    }
+
+    /// Returns notices of budgets and prices. `rescore` makes no attempts of providers, so all of their metrics would seem to be
+    /// missing.
+    fn budget_notices(&self) -> Vec<String> {
+        if self.plan.rescored.is_some() {
+            return Vec::new();
+        }
+        self.schedule.spending().notices()
     }
 
     /// Removes a run that was refused or stopped before its first trial. If that fails, the run ends for this reason.

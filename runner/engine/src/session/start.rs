@@ -98,6 +98,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     plan.notices.extend(notices);
     plan.filter = selection.filter.map(|filter| filter.text().to_owned());
     plan.override_by(options)?;
+    plan.notices.extend(plan.spending.unlikely());
     if let Some(run) = &request.selection.replay {
         plan.replay(&ResultsRoot::existing(&options.results)?.find(run)?)?;
     }
