@@ -105,7 +105,7 @@ fn journals_that_cannot_be_trusted_are_not_used() {
         lines[2] = sealed(&lines[2].replace("\"session\":1", "\"session\":77")) + "\n";
     });
     check("line 3 of calls.jsonl is of another version", &|lines| {
-        lines[2] = sealed(&lines[2].replace("{\"v\":2", "{\"v\":3")) + "\n";
+        lines[2] = sealed(&lines[2].replace("{\"v\":1", "{\"v\":3")) + "\n";
     });
     check("a secret in a response was replaced by a mark", &|lines| {
         let redacted = lines[2].replace("\"used_us\":1", "\"used_us\":1,\"redacted\":true");

@@ -11,7 +11,6 @@ compile_error!(
 );
 
 pub mod cache;
-mod code_form;
 mod digest;
 pub mod exit;
 pub mod grants;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, Time,
-    code_form::CodeForm,
+    cache::form::CodeForm,
     enum_text::{default_weight, is_default_weight, text_enum},
     grants::FsMode,
     row::Metric,

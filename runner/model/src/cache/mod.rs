@@ -1,6 +1,8 @@
 //! Names and trailers of entries in the cache of compiled plugins. `record` writes entries, `sandbox` opens them.
 
-pub use crate::code_form::{CodeForm, is_compile_key, is_key_and_form};
+pub(crate) mod form;
+
+pub use self::form::{CodeForm, is_compile_key, is_key_and_form};
 use crate::{Digest, provider::PluginKind};
 
 /// Returns the file name of a plugin's inspection by `__compile inspect`: `<sha256>.json`.
