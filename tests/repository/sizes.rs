@@ -21,7 +21,7 @@ const LONG_FUNCTIONS: &[(&str, usize)] = &[
     ("runner/engine/src/plan/load.rs load_plan_at", 88),
     ("runner/engine/src/plan/rescore_plan.rs new", 99),
     ("runner/engine/src/session/ending.rs close", 87),
-    ("runner/engine/src/session/in_flight.rs add", 83),
+    ("runner/engine/src/session/in_flight.rs add", 84),
     ("runner/engine/src/session/resume_plan.rs new", 87),
     ("runner/report/src/pages/timeline.rs read", 84),
     ("runner/report/src/trials/history.rs add", 87),
@@ -37,7 +37,7 @@ const LONG_FUNCTIONS: &[(&str, usize)] = &[
 const LONG_FILES: &[(&str, usize)] = &[
     ("runner/cli/src/commands/plugin/run.rs", 579),
     ("runner/engine/src/plan/plan.rs", 503),
-    ("runner/engine/src/session/in_flight.rs", 521),
+    ("runner/engine/src/session/in_flight.rs", 522),
     ("runner/engine/src/workers/pool.rs", 579),
     ("runner/fleet/src/joined.rs", 519),
     ("runner/fleet/src/source.rs", 512),
