@@ -47,7 +47,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("runner/record/src/rows/fold.rs", 611),
     ("runner/record/src/run/manifest.rs", 587),
     ("runner/record/src/run/owned.rs", 668),
-    ("runner/report/src/failure/mod.rs", 634),
+    ("runner/report/src/failure/mod.rs", 632),
     ("runner/report/src/trials/document.rs", 596),
     ("runner/report/src/trials/history.rs", 735),
     ("runner/sandbox/src/fs/preview3.rs", 676),

@@ -256,7 +256,7 @@ impl WorkerStore {
         let _ = fs::remove_file(&path);
         let plugin = opened?;
         let cache = self.cache.clone();
-        let make = move || compiler::compile(&cache, &digest, plugin, &key, &forms, &cancelled);
+        let make = move || compiler::compile(&cache, &digest, &plugin, &key, &forms, &cancelled);
         let made = spawn_blocking(make).await.map_err(|error| unusable(&error))?;
         made.map_err(|error| match error {
             PrepareError::Refused(why) | PrepareError::Interrupted(why) => {

@@ -97,7 +97,7 @@ pub fn at_once() -> usize {
 pub fn compile(
     cache: &PluginCache,
     digest: &Digest,
-    plugin: File,
+    plugin: &File,
     key: &str,
     forms: &[CodeForm],
     cancelled: &AtomicBool,
@@ -105,17 +105,17 @@ pub fn compile(
     if cancelled.load(Ordering::Acquire) {
         return Err(PrepareError::Refused("is not needed any more".to_owned()));
     }
-    let loader = Loader::find(cache, digest, &plugin)?;
+    let loader = Loader::find(cache, digest, plugin)?;
     for form in forms {
         let (name, plugin) = match &loader {
-            None => (form.entry_name(digest, key), reopened(&plugin)?),
+            None => (form.entry_name(digest, key), reopened(plugin)?),
             Some(loader) => {
                 let name = form.entry_name(&loader.digest, key);
                 // If the cache had the source already, the worker has requested the loader: its entry is missing or damaged.
                 if loader.is_new && cache.open_entry(&name).is_some() {
                     continue;
                 }
-                (name, loader.copy(&plugin)?)
+                (name, loader.copy(plugin)?)
             }
         };
         let entry = cache.draft()?;

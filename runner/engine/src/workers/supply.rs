@@ -260,7 +260,7 @@ impl Content {
         let is_cancelled = Arc::clone(&self.is_closing);
         let make = Box::new(move || {
             let plugin = plugins.file(&content.digest)?;
-            compiler::compile(&cache, &content.digest, plugin, &key, &forms, &is_cancelled)
+            compiler::compile(&cache, &content.digest, &plugin, &key, &forms, &is_cancelled)
         });
         self.supply(worker, ContentJob { content, event, make })
     }
