@@ -134,8 +134,9 @@ fn flooding_tools_and_answers_end_no_attempt() {
     runner.exec(&[]).expect(0);
     let tokens = metric(&runner.only_run().row("a"), "total_tokens");
     assert!((8_000.0..30_000.0).contains(&tokens), "{tokens}");
-    // The transcript has the whole result.
-    assert!(transcript(&runner).to_string().len() > 4 << 20);
+    // The transcript has the start and the end of the result.
+    let length = transcript(&runner).to_string().len();
+    assert!((256 << 10..1 << 20).contains(&length), "{length}");
 
     let server = model(|results| match results.len() {
         6 => json!({"role": "assistant", "content": "\n".repeat(3 << 20)}),
