@@ -470,7 +470,7 @@ test.describe('', () => {
   const flight = { trial: 'late@hostile#1', grader: 'judge', attempt: 37, worker: 'gpu-7', ms: 4321, phase: 'waiting', since: at(10), what: 'http api.example.com:443', output: { bytes: 9, text: 'last words' } };
   /** Values of keys that the run of the fixtures lacks: for its page after its end, and while it runs. */
   const ENDED = {
-    lost_results: 43, damaged_lines: 44, workers: [{ worker: 'gpu-1', attempts: 1203, errors: 45 }],
+    lost_results: 43, damaged_lines: 44, paid: { cost_usd: 0.625 }, workers: [{ worker: 'gpu-1', attempts: 1203, errors: 45 }],
     run: { counts: { ungraded: 46 }, message: 'It met `SIGTERM`.', reason: 'interrupted', signal: 'SIGTERM', lost_report: 'no space for `junit.xml`', replay_of: 'source-9', shard: '3/64', pinned: { at: at(11), by } },
     providers: [{ ungraded: 47 }], meta: [{ values: [{ ungraded: 48 }] }],
     graders: [{ passed: 11, ungraded: 49, pass_rate: { rate: 1, interval: [0.7411, 1] }, metrics: [{ name: 'work', unit: 'joule', value: 0.125 }] }],
